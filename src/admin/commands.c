@@ -1,0 +1,309 @@
+#include "admin/commands.h"
+
+#include "admin/reply.h"
+#include "proto/out.h"
+#include "report/tables.h"
+
+#define SYNTAX_ERROR "42601"
+#define INSUFFICIENT_PRIVILEGE "42501"
+#define INVALID_PARAMETER_VALUE "22023"
+#define CONFIG_FILE_ERROR "F0000"
+#define OUT_OF_MEMORY "53200"
+#define PROTOCOL_VIOLATION "08P01"
+
+/* Lines of HELP are broken behind this many bytes. */
+#define HELP_WIDTH 60
+
+enum takes {
+	TAKES_NOTHING,
+	TAKES_WORD,
+	MAY_TAKE_WORD,
+	TAKES_ASSIGNMENT,
+};
+
+enum who { ADMIN, ANYONE };
+
+struct command {
+	const char *name;
+	enum takes takes;
+	enum who who;
+	const char *help;                /* NULL: HELP has nothing to say, or says it elsewhere */
+	bool (*run)(const struct request *rq);
+};
+
+static const struct settings *settings_of(const struct request *rq)
+{
+	return hub_settings(rq->client->hub);
+}
+
+static bool answer_error(const struct request *rq, const char *sqlstate, const char *message, const char *detail)
+{
+	/* PgBouncer tells the failure of RELOAD from all others, and only that. */
+	if (settings_of(rq)->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER && strcmp(sqlstate, CONFIG_FILE_ERROR) != 0)
+		sqlstate = PROTOCOL_VIOLATION;
+	if (settings_of(rq)->log_pooler_errors)
+		client_log(rq->client, LOG_LEVEL_WARNING, "pooler error: %s", message);
+	reply_error(rq->out, sqlstate, message, detail);
+	return true;
+}
+
+/* All of what was said is quoted: the mistake may be at its end. */
+void command_refuse(const struct request *rq)
+{
+	struct strbuf message;
+
+	strbuf_init(&message);
+	strbuf_add_str(&message, "invalid command '");
+	strbuf_add_slice(&message, rq->sql);
+	strbuf_add_str(&message, "', use SHOW HELP;");
+	answer_error(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL);
+	strbuf_fini(&message);
+}
+
+static bool is_word(const char *word, const char *expected)
+{
+	return slice_is_nocase(slice_of(word), expected);
+}
+
+/* --- what drivers say to any PostgreSQL --- */
+
+struct faked {
+	const char *name, *value;
+};
+
+static const struct faked fakes[] = {
+	{"client_encoding", "UTF-8"},
+	{"default_transaction_isolation", "read committed"},
+	{"standard_conforming_strings", "on"},
+	{"datestyle", "ISO"},
+	{"timezone", "GMT"},
+};
+
+static const struct faked *find_fake(const char *name)
+{
+	for (size_t i = 0; i < sizeof(fakes) / sizeof(fakes[0]); i++) {
+		if (is_word(name, fakes[i].name))
+			return &fakes[i];
+	}
+	return NULL;
+}
+
+/* --- SHOW --- */
+
+/* A word of a list; the list goes on in a new line when this one is full. */
+static void add_to_list(struct strbuf *out, const char *word, size_t *column)
+{
+	if (*column + strlen(word) > HELP_WIDTH) {
+		strbuf_add_str(out, "\n\tSHOW ");
+		*column = 0;
+	} else {
+		strbuf_add_char(out, '|');
+	}
+	strbuf_add_str(out, word);
+	*column += strlen(word) + 1;
+}
+
+static void list_tables(struct strbuf *out)
+{
+	size_t column = 0;
+
+	strbuf_add_str(out, "\n\tSHOW HELP");
+	for (size_t i = 0; i < TABLE_COUNT; i++)
+		add_to_list(out, tables[i]->name, &column);
+}
+
+static void print_usage(struct strbuf *out);
+
+static bool show_help(const struct request *rq)
+{
+	struct strbuf usage;
+
+	strbuf_init(&usage);
+	print_usage(&usage);
+	reply_notice(rq->out, "NOTICE", "Console usage", usage.failed ? NULL : usage.p);
+	strbuf_fini(&usage);
+	out_command_complete(rq->out, "SHOW");
+	return true;
+}
+
+static bool show(const struct request *rq)
+{
+	const char *what = rq->statement->argument;
+	const struct table *table = table_find(slice_of(what));
+	const struct faked *fake = find_fake(what);
+
+	if (is_word(what, "HELP"))
+		return show_help(rq);
+	if (table != NULL)
+		return reply_table(rq->out, rq->report, table) || answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
+	if (fake != NULL)
+		reply_text(rq->out, fake->name, fake->value);
+	else
+		command_refuse(rq);
+	return true;
+}
+
+/* --- SET --- */
+
+static bool set_fake(const struct request *rq)
+{
+	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
+	out_command_complete(rq->out, "SET");
+	return true;
+}
+
+static bool is_secret(const char *name)
+{
+	enum setting_id id;
+
+	return setting_find(slice_of(name), &id) && setting_info(id)->secret;
+}
+
+static void complete_set(const struct request *rq)
+{
+	struct strbuf tag;
+
+	strbuf_init(&tag);
+	strbuf_addf(&tag, "SET %s=%s", rq->statement->argument, is_secret(rq->statement->argument) ? "********" : rq->statement->value);
+	out_command_complete(rq->out, tag.failed ? "SET" : tag.p);
+	strbuf_fini(&tag);
+}
+
+/* PgBouncer accepts it and does nothing; so do we, but say so. */
+static bool set_in_vain(const struct request *rq)
+{
+	char message[STATEMENT_ARGUMENT_MAX + 64];
+	struct strbuf text;
+
+	strbuf_init_fixed(&text, message, sizeof(message));
+	strbuf_addf(&text, "%s cannot be changed without a restart", rq->statement->argument);
+	reply_notice(rq->out, "WARNING", message, NULL);
+	complete_set(rq);
+	return true;
+}
+
+static bool set(const struct request *rq)
+{
+	const struct admin_actions *a = rq->actions;
+	struct slice key = slice_of(rq->statement->argument);
+	struct strbuf error;
+	enum setting_id id;
+
+	if (setting_find(key, &id) && setting_info(id)->when == WHEN_START)
+		return set_in_vain(rq);
+	strbuf_init(&error);
+	if (a->set(a->arg, key, slice_of(rq->statement->value), &error))
+		complete_set(rq);
+	else
+		answer_error(rq, INVALID_PARAMETER_VALUE, "SET failed", error.n > 0 ? error.p : NULL);
+	strbuf_fini(&error);
+	return true;
+}
+
+/* --- RELOAD, SHUTDOWN --- */
+
+static bool reload(const struct request *rq)
+{
+	const struct admin_actions *a = rq->actions;
+	struct strbuf error;
+
+	client_log(rq->client, LOG_LEVEL_LOG, "RELOAD command issued");
+	strbuf_init(&error);
+	if (a->reload(a->arg, &error)) {
+		out_command_complete(rq->out, "RELOAD");
+	} else {
+		while (error.n > 0 && error.p[error.n - 1] == '\n')
+			error.p[--error.n] = '\0';
+		answer_error(rq, CONFIG_FILE_ERROR, "RELOAD failed, see logs for additional details",
+			     error.n > 0 ? error.p : NULL);
+	}
+	strbuf_fini(&error);
+	return true;
+}
+
+static bool shutdown_program(const struct request *rq)
+{
+	const char *how = rq->statement->argument;
+	const struct admin_actions *a = rq->actions;
+	bool for_servers = is_word(how, "WAIT_FOR_SERVERS");
+
+	if (how[0] == '\0') {
+		client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN command issued");
+		a->shutdown(a->arg, ADMIN_SHUTDOWN_IMMEDIATE);
+		return false;
+	}
+	if (!for_servers && !is_word(how, "WAIT_FOR_CLIENTS")) {
+		command_refuse(rq);
+		return true;
+	}
+	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued",
+		   for_servers ? "WAIT_FOR_SERVERS" : "WAIT_FOR_CLIENTS");
+	a->shutdown(a->arg, for_servers ? ADMIN_SHUTDOWN_WAIT_FOR_SERVERS : ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	out_command_complete(rq->out, "SHUTDOWN");
+	return true;
+}
+
+/* --- all of them --- */
+
+static const struct command commands[] = {
+	/* name, takes, who, help, run */
+	{"SHOW", TAKES_WORD, ANYONE, NULL, show},
+	{"SELECT", TAKES_WORD, ANYONE, NULL, show},
+	{"SET", TAKES_ASSIGNMENT, ADMIN, "SET key = arg", set},
+	{"RELOAD", TAKES_NOTHING, ADMIN, "RELOAD", reload},
+	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", shutdown_program},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_usage(struct strbuf *out)
+{
+	list_tables(out);
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (commands[i].help != NULL)
+			strbuf_addf(out, "\n\t%s", commands[i].help);
+	}
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (is_word(name, commands[i].name))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static bool fits(const struct command *command, const struct statement *s)
+{
+	bool has_word = s->argument[0] != '\0';
+
+	switch (command->takes) {
+	case TAKES_NOTHING:
+		return !has_word;
+	case TAKES_WORD:
+		return s->kind == STATEMENT_COMMAND && has_word;
+	case MAY_TAKE_WORD:
+		return s->kind == STATEMENT_COMMAND;
+	case TAKES_ASSIGNMENT:
+		break;
+	}
+	return s->kind == STATEMENT_SET;
+}
+
+bool command_run(const struct request *rq)
+{
+	const struct statement *s = rq->statement;
+	const struct command *command = find_command(s->command);
+
+	if (command == NULL || !fits(command, s)) {
+		command_refuse(rq);
+		return true;
+	}
+	/* No command to us, but what drivers say to any server before they do anything else. */
+	if (s->kind == STATEMENT_SET && find_fake(s->argument) != NULL)
+		return set_fake(rq);
+	if (command->who == ADMIN && !rq->client->is_admin)
+		return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
+				    "The command is for those named in admin_users.");
+	return command->run(rq);
+}

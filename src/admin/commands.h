@@ -1,0 +1,42 @@
+/*
+ * The console's commands: one table says how each is called, what it takes,
+ * who may give it and what HELP says of it.
+ */
+#pragma once
+#include <stdbool.h>
+
+#include "admin/statement.h"
+#include "base/str.h"
+#include "report/table.h"
+#include "session/client.h"
+
+enum admin_shutdown { ADMIN_SHUTDOWN_IMMEDIATE, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS };
+
+/* What commands do that concern the whole program; the root fills it in. No console client is closed within a call. */
+struct admin_actions {
+	/* Reads the configuration anew. False: nothing has changed, and *error has a line for each fault. */
+	bool (*reload)(void *arg, struct strbuf *error);
+	/* IMMEDIATE: the program ends as soon as the loop has the control again. */
+	void (*shutdown)(void *arg, enum admin_shutdown how);
+	/* Changes a reloadable setting. False: *error says why not. */
+	bool (*set)(void *arg, struct slice key, struct slice value, struct strbuf *error);
+	void *arg;
+	const char *version;             /* of this program: "0.1.0" */
+	int listen_port;
+};
+
+/* One statement of one client. */
+struct request {
+	struct client *client;
+	const struct report *report;
+	const struct admin_actions *actions;
+	struct slice sql;
+	const struct statement *statement;
+	struct strbuf *out;
+};
+
+/* Answers a STATEMENT_COMMAND or _SET. False: nothing was answered, and nothing is to follow. */
+bool command_run(const struct request *rq);
+
+/* The answer to what is no command. */
+void command_refuse(const struct request *rq);

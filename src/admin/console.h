@@ -1,0 +1,19 @@
+/*
+ * The admin console: what sessions know as a database without servers
+ * (session/hub.h, struct console_ops).
+ */
+#pragma once
+#include "admin/commands.h"
+#include "pool/stats.h"
+#include "report/table.h"
+#include "session/hub.h"
+
+struct console {
+	struct console_ops ops;          /* first: it is recovered from a client's hub->console */
+	const struct admin_actions *actions;
+	struct report report;            /* what SHOW shows; other presentations may read it too */
+	struct stats_history stats;      /* of the console; turned by the root, as those of the pools are */
+};
+
+/* Makes this the hub's console. Both it and the actions outlive the hub's use. */
+void console_init(struct console *console, struct hub *hub, const struct admin_actions *actions);

@@ -1,0 +1,21 @@
+/*
+ * Time. The monotonic clock is read at most once between two clock_turn()
+ * calls, which the loop makes when it wakes up: all work of one turn happens
+ * "at the same time", and a query costs no clock read of its own.
+ */
+#pragma once
+#include <stdint.h>
+
+/* Microseconds of the monotonic clock, as of this loop turn. */
+uint64_t clock_us(void);
+
+/* The next clock_us() reads the clock anew. */
+void clock_turn(void);
+
+/* Microseconds since 1970 of the wall clock, read now. */
+int64_t clock_wall_us(void);
+
+/* The wall clock time of a point of the monotonic clock. */
+int64_t clock_wall_of(uint64_t monotonic_us);
+
+#define CLOCK_SECOND UINT64_C(1000000)

@@ -1,0 +1,17 @@
+/*
+ * Small things the operating system is asked for.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Bytes nobody can guess. Ends the program if the kernel has none. */
+void sys_random(void *p, size_t n);
+
+/* Wipes memory that held a secret; not optimised away. */
+void sys_wipe(void *p, size_t n);
+
+/* Raises the soft limit of open files towards `wanted`; returns the limit in force. */
+size_t sys_raise_nofile(size_t wanted);
+
+bool sys_set_nonblocking(int fd);

@@ -1,0 +1,234 @@
+/*
+ * The command line: what to do, and with which configuration.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <ares.h>
+#include <ev.h>
+#include <openssl/crypto.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "pooler.h"
+#include "process/daemon.h"
+
+#define MAX_ASSIGNMENTS 256
+
+struct arguments {
+	bool daemon, check;
+	const char *user;                /* NULL: as the configuration says */
+	const char *file;
+	struct conf_assignment assignments[MAX_ASSIGNMENTS];
+	struct pooler_options pooler;
+};
+
+static const char usage_text[] =
+	"Usage: %s [OPTION]... CONFIG_FILE\n"
+	"Pools connections to PostgreSQL servers.\n"
+	"\n"
+	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
+	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
+	"  -d, --daemon         run in the background (needs pidfile)\n"
+	"  -q, --quiet          log nothing to standard error\n"
+	"  -u, --user=USERNAME  become this user\n"
+	"  -v, --verbose        log more; twice for most\n"
+	"  -V, --version        show the version\n"
+	"  -h, --help           show this help\n";
+
+static const struct option long_options[] = {
+	{"check", no_argument, NULL, 'C'},     {"daemon", no_argument, NULL, 'd'},
+	{"quiet", no_argument, NULL, 'q'},     {"reboot", no_argument, NULL, 'R'},
+	{"user", required_argument, NULL, 'u'}, {"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},   {"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static void print_version(void)
+{
+	printf("%s\n", POOLER_VERSION_TEXT);
+	printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
+	printf("adns: c-ares %s\n", ares_version(NULL));
+	printf("tls: %s\n", OpenSSL_version(OPENSSL_VERSION));
+}
+
+/* `name=value`, cut in place. */
+static bool take_assignment(struct arguments *a, char *text)
+{
+	char *equals = strchr(text, '=');
+
+	if (equals == NULL || equals == text) {
+		fprintf(stderr, "-c %s: expected NAME=VALUE\n", text);
+		return false;
+	}
+	if (a->pooler.nassignments == MAX_ASSIGNMENTS) {
+		fprintf(stderr, "-c: more than %d assignments\n", MAX_ASSIGNMENTS);
+		return false;
+	}
+	*equals = '\0';
+	a->assignments[a->pooler.nassignments++] = (struct conf_assignment){.name = text, .value = equals + 1};
+	return true;
+}
+
+enum way { WAY_RUN, WAY_DONE, WAY_WRONG };
+
+static enum way take_option(struct arguments *a, int option, const char *program)
+{
+	switch (option) {
+	case 'c':
+		return take_assignment(a, optarg) ? WAY_RUN : WAY_WRONG;
+	case 'C':
+		a->check = true;
+		return WAY_RUN;
+	case 'd':
+		a->daemon = true;
+		return WAY_RUN;
+	case 'q':
+		a->pooler.quiet = true;
+		return WAY_RUN;
+	case 'R':
+		fprintf(stderr, "-R: taking over from a running process is not supported by this version\n");
+		return WAY_WRONG;
+	case 'u':
+		a->user = optarg;
+		return WAY_RUN;
+	case 'v':
+		a->pooler.verbose++;
+		return WAY_RUN;
+	case 'V':
+		print_version();
+		return WAY_DONE;
+	case 'h':
+		printf(usage_text, program);
+		return WAY_DONE;
+	default:
+		fprintf(stderr, "Try \"%s --help\" for more information.\n", program);
+		return WAY_WRONG;
+	}
+}
+
+static enum way take_arguments(struct arguments *a, int argc, char **argv)
+{
+	enum way way = WAY_RUN;
+	int option;
+
+	a->pooler.assignments = a->assignments;
+	while (way == WAY_RUN && (option = getopt_long(argc, argv, "c:dqRu:vVh", long_options, NULL)) != -1)
+		way = take_option(a, option, argv[0]);
+	if (way != WAY_RUN)
+		return way;
+	if (optind + 1 != argc) {
+		fprintf(stderr, "Need exactly one config file. Try \"%s --help\" for more information.\n", argv[0]);
+		return WAY_WRONG;
+	}
+	a->file = argv[optind];
+	return WAY_RUN;
+}
+
+static struct conf *load(const struct arguments *a)
+{
+	struct conf_problems problems;
+	struct conf *conf;
+
+	conf_problems_init(&problems);
+	conf = pooler_load(a->file, &a->pooler, &problems);
+	if (a->check && conf != NULL)
+		pooler_check_tls(conf, &problems);
+	if (problems.nwarnings > 0 && !a->pooler.quiet)
+		fputs(problems.warnings.p, stderr);
+	if (problems.nerrors > 0)
+		fputs(problems.errors.p, stderr);
+	if (problems.nerrors > 0)
+		conf_unref(&conf);
+	if (a->check && conf != NULL)
+		printf("%s: ok\n", a->file);
+	conf_problems_fini(&problems);
+	return conf;
+}
+
+/* The user of the command line, then of the file; never root. */
+static bool become_user(const struct arguments *a, const struct settings *s, struct strbuf *error)
+{
+	const char *user = a->user != NULL ? a->user : s->user;
+
+	if (user[0] != '\0' && !daemon_become(user, error))
+		return false;
+	if (getuid() != 0)
+		return true;
+	strbuf_add_str(error, "PgBouncer should not run as root: name another user with -u or the setting `user`");
+	return false;
+}
+
+static int run(struct arguments *a, struct conf *conf, struct strbuf *error)
+{
+	struct pooler *p;
+
+	if (!pooler_configure_log(&conf->s, &a->pooler, error)) {
+		conf_unref(&conf);
+		return 1;
+	}
+	p = pooler_new(conf, &a->pooler, error);
+	if (p == NULL)
+		return 1;
+	log_info("process up: %s, libev %d.%d, adns: c-ares %s, tls: %s", POOLER_VERSION_TEXT, ev_version_major(),
+		 ev_version_minor(), ares_version(NULL), OpenSSL_version(OPENSSL_VERSION));
+	daemon_ready();
+	pooler_run(p);
+	log_info("shutdown complete");
+	pooler_free(p);
+	return 0;
+}
+
+static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
+{
+	struct pidfh *pid = NULL;
+	int status;
+
+	if (a->daemon && conf->s.pidfile[0] == '\0')
+		strbuf_add_str(error, "daemon needs pidfile configured");
+	else if (become_user(a, &conf->s, error) && conf->s.pidfile[0] != '\0')
+		pid = daemon_pidfile_open(conf->s.pidfile, error);
+	if (error->n == 0 && a->daemon && !daemon_start())
+		strbuf_add_str(error, "cannot start a background process");
+	if (error->n > 0) {
+		conf_unref(&conf);
+		return 1;
+	}
+	if (a->daemon)
+		a->pooler.quiet = true;
+	if (pid != NULL)
+		daemon_pidfile_write(pid);
+	status = run(a, conf, error);
+	daemon_pidfile_remove(pid);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments *a = calloc(1, sizeof(*a));
+	enum way way = a == NULL ? WAY_WRONG : take_arguments(a, argc, argv);
+	int status = way == WAY_DONE ? 0 : 1;
+	struct strbuf error;
+	struct conf *conf;
+
+	strbuf_init(&error);
+	if (way == WAY_RUN && (conf = load(a)) != NULL) {
+		if (a->check) {
+			conf_unref(&conf);
+			status = 0;
+		} else {
+			signal(SIGPIPE, SIG_IGN);
+			status = start(a, conf, &error);
+		}
+	}
+	if (error.n > 0)
+		fprintf(stderr, "%s: %s\n", argv[0], error.p);
+	strbuf_fini(&error);
+	log_close();
+	free(a);
+	return status;
+}

@@ -1,0 +1,361 @@
+#include "net/conn.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/tls_io.h"
+
+/* The first byte of a TLS record that carries a handshake. */
+#define TLS_HANDSHAKE_BYTE 0x16
+
+/* The one place that decides what the loop watches a connection for. */
+static void update_watch(struct conn *c)
+{
+	int want = 0;
+
+	if (c->is_connecting || c->wants_write || c->wants_turn || (c->out != NULL && !c->is_handshaking))
+		want |= EV_WRITE;
+	if (!c->is_connecting && !c->wants_write && (!c->is_paused || c->is_broken || c->is_handshaking))
+		want |= EV_READ;
+	if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io))
+		return;
+	/* ev_io_modify() back to the kernel's mask costs no system call; ev_io_set() always would. */
+	ev_io_stop(c->loop->ev, &c->io);
+	ev_io_modify(&c->io, want);
+	if (want != 0)
+		ev_io_start(c->loop->ev, &c->io);
+}
+
+static void set_broken(struct conn *c)
+{
+	c->is_broken = true;
+	buf_return(c->loop->bufs, &c->out);
+	update_watch(c);
+}
+
+/* Keeps [p, p + n) for later. False: out of memory, the stream cannot go on. */
+static bool keep(struct conn *c, const uint8_t *p, size_t n)
+{
+	return n == 0 || buf_append(c->loop->bufs, &c->in, p, n);
+}
+
+/* A read of at least this much may be a piece of a stream; one of half the scratch is worth a turn of its own. */
+#define LARGE_READ 4096
+
+/* So many large reads in a row make a stream: 128 KiB of PostgreSQL's. */
+#define STREAM_READS 16
+
+static void note_read(struct conn *c, size_t n)
+{
+	if (n < LARGE_READ)
+		c->nlarge = 0;
+	else if (c->nlarge < STREAM_READS)
+		c->nlarge++;
+	loop_note_read(c->loop, c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
+}
+
+static ssize_t receive(struct conn *c, void *p, size_t n)
+{
+	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(c->tls, p, n);
+}
+
+static ssize_t transmit(struct conn *c, const void *p, size_t n)
+{
+	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(c->tls, p, n);
+}
+
+/*
+ * What TLS has read ahead is known to nobody but itself: the loop has to be
+ * told to come back. By way of the socket, which can nearly always be written
+ * to: an event fed to libev would come within this turn, before all others'.
+ */
+static void come_back_for_pending(struct conn *c)
+{
+	if (c->tls == NULL || !c->is_open || c->is_paused || c->is_handshaking || !tls_has_pending(c->tls))
+		return;
+	c->wants_turn = true;
+	update_watch(c);
+}
+
+/* Offers a kept buffer, and keeps what is left of it. CONN_CLOSED when that closed the connection. */
+static size_t offer_kept(struct conn *c)
+{
+	struct buf *b = c->in;
+	size_t taken;
+
+	c->in = NULL;
+	taken = c->ops->on_bytes(c, b->data + b->start, buf_bytes(b));
+	if (taken != CONN_CLOSED) {
+		b->start += (uint32_t)taken;
+		if (buf_bytes(b) > 0) {
+			c->in = b;
+			return 0;
+		}
+	}
+	buf_return(c->loop->bufs, &b);
+	return taken == CONN_CLOSED ? CONN_CLOSED : 0;
+}
+
+/* A message so long that what is kept of it fills the scratch: it grows where it is kept. */
+static void take_more(struct conn *c, size_t n)
+{
+	if (!keep(c, c->loop->scratch, n))
+		c->ops->on_closed(c, ENOMEM);
+	else
+		offer_kept(c);
+}
+
+/* The scratch holds what was kept, and behind it what has just been read: n bytes in all. */
+static void take_scratch(struct conn *c, size_t n)
+{
+	size_t taken;
+
+	buf_return(c->loop->bufs, &c->in);
+	taken = c->ops->on_bytes(c, c->loop->scratch, n);
+	if (taken != CONN_CLOSED && !keep(c, c->loop->scratch + taken, n - taken))
+		c->ops->on_closed(c, ENOMEM);
+}
+
+/*
+ * Reads behind what was kept, if that fits into the scratch, so that a
+ * message cut by a read boundary becomes whole without more than its head
+ * being copied; otherwise into the kept buffer itself, which then grows.
+ */
+static void read_some(struct conn *c)
+{
+	uint8_t *scratch = c->loop->scratch;
+	size_t kept = buf_bytes(c->in);
+	bool is_long = kept >= LOOP_SCRATCH_SIZE / 2;
+	size_t at = is_long ? 0 : kept;
+	ssize_t n;
+
+	if (at > 0)
+		memcpy(scratch, c->in->data + c->in->start, at);
+	n = receive(c, scratch + at, LOOP_SCRATCH_SIZE - at);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		c->ops->on_closed(c, n < 0 ? errno : 0);
+		return;
+	}
+	note_read(c, (size_t)n);
+	/* Broken, and nobody listens: bytes left out now would be a gap in what is offered later. */
+	if (c->is_paused)
+		c->ops->on_closed(c, EPIPE);
+	else if (is_long)
+		take_more(c, (size_t)n);
+	else
+		take_scratch(c, at + (size_t)n);
+}
+
+/* Whether the first byte is here and asks for TLS, in which case somebody else has gone on with it. */
+static bool sniff(struct conn *c)
+{
+	uint8_t first;
+
+	if (recv(c->io.fd, &first, 1, MSG_PEEK) != 1)
+		return false;
+	c->is_sniffing = false;
+	if (first != TLS_HANDSHAKE_BYTE)
+		return false;
+	c->ops->on_client_hello(c);
+	return true;
+}
+
+static void shake_hands(struct conn *c)
+{
+	enum tls_step step;
+
+	/* A storm of handshakes, each some hundred times a query, is spread over turns. */
+	if (!loop_may_shake_hands(c->loop)) {
+		/* Whoever speaks first has nothing to wait for but the next turn. */
+		c->wants_write = SSL_in_before(c->tls) && !SSL_is_server(c->tls);
+		update_watch(c);
+		return;
+	}
+	step = tls_handshake(c->tls);
+	c->wants_write = step == TLS_STEP_WANT_WRITE;
+	if (step == TLS_STEP_FAILED) {
+		c->ops->on_closed(c, EPROTO);
+		return;
+	}
+	c->is_handshaking = step != TLS_STEP_DONE;
+	update_watch(c);
+	if (c->is_handshaking)
+		return;
+	c->ops->on_secured(c);
+	come_back_for_pending(c);
+}
+
+static void finish_connect(struct conn *c)
+{
+	int error = 0;
+	socklen_t n = sizeof(error);
+
+	if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0)
+		error = errno;
+	if (error != 0) {
+		c->ops->on_closed(c, error);
+		return;
+	}
+	c->is_connecting = false;
+	update_watch(c);
+	c->ops->on_connected(c);
+}
+
+static void write_waiting(struct conn *c)
+{
+	struct buf *b = c->out;
+	ssize_t n = transmit(c, b->data + b->start, buf_bytes(b));
+
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			set_broken(c);
+		return;
+	}
+	b->start += (uint32_t)n;
+	if (buf_bytes(b) > 0)
+		return;
+	buf_return(c->loop->bufs, &c->out);
+	update_watch(c);
+	c->ops->on_drained(c);
+}
+
+static void on_event(EV_P_ ev_io *io, int events)
+{
+	struct conn *c = (struct conn *)io;
+
+	(void)loop;
+	if (c->is_connecting) {
+		finish_connect(c);
+		return;
+	}
+	if (c->is_handshaking) {
+		shake_hands(c);
+		return;
+	}
+	if (c->wants_turn) {
+		c->wants_turn = false;
+		update_watch(c);
+		events |= EV_READ;
+	}
+	if ((events & EV_WRITE) && c->out != NULL)
+		write_waiting(c);
+	if (!(events & EV_READ) || !c->is_open || (c->is_paused && !c->is_broken) || (c->is_sniffing && sniff(c)))
+		return;
+	read_some(c);
+	come_back_for_pending(c);
+}
+
+static void open_with(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops, int events)
+{
+	c->loop = loop;
+	c->ops = ops;
+	c->is_open = true;
+	ev_io_init(&c->io, on_event, fd, events);
+	ev_io_start(loop->ev, &c->io);
+}
+
+void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
+{
+	open_with(c, loop, fd, ops, EV_READ);
+}
+
+void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
+{
+	c->is_connecting = true;
+	open_with(c, loop, fd, ops, EV_WRITE);
+}
+
+void conn_sniff(struct conn *c)
+{
+	c->is_sniffing = true;
+}
+
+void conn_start_tls(struct conn *c, struct ssl_st *tls)
+{
+	c->tls = tls;
+	c->is_handshaking = true;
+	SSL_set_fd(tls, c->io.fd);
+	update_watch(c);
+	/* A client speaks first. */
+	if (!SSL_is_server(tls))
+		ev_feed_event(c->loop->ev, &c->io, EV_READ);
+}
+
+void conn_write(struct conn *c, const void *p, size_t n)
+{
+	ssize_t done = 0;
+
+	if (n == 0 || !c->is_open || c->is_broken)
+		return;
+	if (c->out == NULL && !c->is_handshaking) {
+		done = transmit(c, p, n);
+		if (done == (ssize_t)n)
+			return;
+		if (done < 0) {
+			if (errno != EAGAIN && errno != EINTR) {
+				set_broken(c);
+				return;
+			}
+			done = 0;
+		}
+	}
+	if (!buf_append(c->loop->bufs, &c->out, (const uint8_t *)p + done, n - (size_t)done)) {
+		shutdown(c->io.fd, SHUT_RDWR);
+		set_broken(c);
+		return;
+	}
+	update_watch(c);
+}
+
+void conn_pause(struct conn *c)
+{
+	if (c->is_paused || !c->is_open)
+		return;
+	c->is_paused = true;
+	update_watch(c);
+}
+
+void conn_unpause(struct conn *c)
+{
+	if (!c->is_paused || !c->is_open)
+		return;
+	c->is_paused = false;
+	update_watch(c);
+	come_back_for_pending(c);
+}
+
+size_t conn_resume(struct conn *c)
+{
+	conn_unpause(c);
+	return c->in == NULL ? 0 : offer_kept(c);
+}
+
+void conn_close(struct conn *c)
+{
+	if (!c->is_open)
+		return;
+	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
+		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
+	tls_close(&c->tls, !c->is_broken);
+	ev_io_stop(c->loop->ev, &c->io);
+	close(c->io.fd);
+	c->is_open = false;
+	buf_return(c->loop->bufs, &c->in);
+	buf_return(c->loop->bufs, &c->out);
+	c->next_grave = c->loop->graves;
+	c->loop->graves = c;
+}
+
+void conn_abandon(struct conn *c)
+{
+	tls_close(&c->tls, false);
+	ev_io_stop(c->loop->ev, &c->io);
+	close(c->io.fd);
+	buf_return(c->loop->bufs, &c->in);
+	buf_return(c->loop->bufs, &c->out);
+	c->is_open = c->is_connecting = c->is_handshaking = c->wants_write = c->wants_turn = false;
+	c->is_paused = c->is_broken = false;
+}

@@ -1,0 +1,106 @@
+/*
+ * A connection: one non-blocking byte stream over a socket. The only reads,
+ * writes and ev_io of data in the program.
+ *
+ * Bytes that arrive are offered to on_bytes(), which says how many it has
+ * taken; the rest is kept in a lent buffer and offered again together with
+ * what comes next. Bytes to be sent are written at once; only what the kernel
+ * does not take is kept. A connection at rest owns no buffer.
+ *
+ * A failed write is not reported to the writer: what cannot be sent is dropped
+ * and the reading side finds the end of the stream, after whatever the peer
+ * had still said (a server's last error message, say). Only a paused
+ * connection ends at once, with EPIPE: who would resume it may never come.
+ */
+#pragma once
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/loop.h"
+
+struct conn;
+struct ssl_st;
+
+/* What on_bytes() answers instead of a count when it has closed the connection. */
+#define CONN_CLOSED ((size_t)-1)
+
+struct conn_ops {
+	/* A started connect() has succeeded. */
+	void (*on_connected)(struct conn *c);
+	/* The handshake of conn_start_tls() is done. A failed one is on_closed() with EPROTO. */
+	void (*on_secured)(struct conn *c);
+	/* The first byte of a connection that conn_sniff() watches begins a TLS handshake: start it. */
+	void (*on_client_hello)(struct conn *c);
+	/* Bytes: returns how many were taken, or CONN_CLOSED. */
+	size_t (*on_bytes)(struct conn *c, const uint8_t *p, size_t n);
+	/* What had to wait for the peer to read has all been written. */
+	void (*on_drained)(struct conn *c);
+	/* The stream has ended, error 0, or failed, or could not be connected. The handler calls conn_close(). */
+	void (*on_closed)(struct conn *c, int error);
+	/* The loop has forgotten it: its memory may go. */
+	void (*on_buried)(struct conn *c);
+};
+
+struct conn {
+	ev_io io;
+	struct loop *loop;
+	const struct conn_ops *ops;
+	union {
+		struct buf *in;          /* read and not taken yet */
+		struct conn *next_grave; /* once closed */
+	};
+	struct buf *out;                 /* written by us, not taken by the kernel yet */
+	struct ssl_st *tls;              /* OpenSSL's SSL; NULL: plain */
+	bool is_open, is_connecting, is_paused, is_broken;
+	bool is_handshaking, is_sniffing;
+	bool wants_write;                /* the handshake does */
+	bool wants_turn;                 /* TLS has read ahead: there is more to take, in the next turn */
+	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
+};
+
+/* Takes over a connected socket and starts reading. */
+void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
+
+/* Takes over a socket on which connect() is in progress. */
+void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
+
+/* The first byte is looked at, and on_client_hello() called, before anything is read. */
+void conn_sniff(struct conn *c);
+
+/*
+ * Takes over an SSL, set up for one of the two roles, and shakes hands. To be
+ * called when nothing is kept: what was read in the clear must not be taken
+ * for what came encrypted.
+ */
+void conn_start_tls(struct conn *c, struct ssl_st *tls);
+
+/* Sends all of [p, p + n), now or when the peer can take it. */
+void conn_write(struct conn *c, const void *p, size_t n);
+
+/* Bytes that wait for the peer to read: whoever feeds this connection stops until on_drained(). */
+static inline bool conn_is_backlogged(const struct conn *c)
+{
+	return c->out != NULL;
+}
+
+/* No more on_bytes() until conn_resume(); the peer is slowed down by its own full socket. */
+void conn_pause(struct conn *c);
+
+/* Reads again, and offers kept bytes at once. CONN_CLOSED when that closed the connection, else 0. */
+size_t conn_resume(struct conn *c);
+
+/* Reads again, without offering kept bytes now: for use while those very bytes are being looked at. */
+void conn_unpause(struct conn *c);
+
+/* Tries to write what waits, closes the socket, forgets buffers; freed by on_buried() at the end of this turn. */
+void conn_close(struct conn *c);
+
+/* Closes the socket of a connection that did not come about, and forgets it; the object stays, to be opened with another. */
+void conn_abandon(struct conn *c);
+
+static inline int conn_fd(const struct conn *c)
+{
+	return c->io.fd;
+}

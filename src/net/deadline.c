@@ -1,0 +1,96 @@
+#include "net/deadline.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+TAILQ_HEAD(deadlines, deadline);
+
+struct deadline_list {
+	struct deadline_list *next;
+	struct loop *loop;
+	uint64_t span_us;
+	deadline_fn *fn;
+	struct deadlines entries;
+	ev_timer timer;
+};
+
+static void start_timer(struct deadline_list *list, uint64_t due_us)
+{
+	uint64_t now = clock_us();
+	double wait = due_us > now ? (double)(due_us - now) / CLOCK_SECOND : 0;
+
+	ev_now_update(list->loop->ev);
+	ev_timer_set(&list->timer, wait, 0.);
+	ev_timer_start(list->loop->ev, &list->timer);
+}
+
+static void on_timer(EV_P_ ev_timer *timer, int events)
+{
+	struct deadline_list *list = timer->data;
+	uint64_t now = clock_us();
+	struct deadline *d;
+
+	(void)loop;
+	(void)events;
+	while ((d = TAILQ_FIRST(&list->entries)) != NULL && d->at_us <= now) {
+		deadline_disarm(d);
+		list->fn(d);
+	}
+	if (d != NULL && !ev_is_active(timer))
+		start_timer(list, d->at_us);
+}
+
+struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn)
+{
+	struct deadline_list *list;
+
+	for (list = loop->deadlines; list != NULL; list = list->next)
+		if (list->span_us == span_us && list->fn == fn)
+			return list;
+	list = calloc(1, sizeof(*list));
+	if (list == NULL)
+		return NULL;
+	list->loop = loop;
+	list->span_us = span_us;
+	list->fn = fn;
+	TAILQ_INIT(&list->entries);
+	ev_init(&list->timer, on_timer);
+	list->timer.data = list;
+	list->next = loop->deadlines;
+	loop->deadlines = list;
+	return list;
+}
+
+void deadline_disarm(struct deadline *d)
+{
+	if (d->list == NULL)
+		return;
+	/* The timer is left alone: when it fires it finds nothing due, and looks at what is there then. */
+	TAILQ_REMOVE(&d->list->entries, d, link);
+	d->list = NULL;
+}
+
+void deadline_arm(struct deadline *d, struct deadline_list *list)
+{
+	deadline_disarm(d);
+	if (list == NULL)
+		return;
+	d->list = list;
+	d->at_us = clock_us() + list->span_us;
+	TAILQ_INSERT_TAIL(&list->entries, d, link);
+	/* Not for this entry, if a handler arms one while others are waiting. */
+	if (!ev_is_active(&list->timer))
+		start_timer(list, TAILQ_FIRST(&list->entries)->at_us);
+}
+
+void deadline_free_lists(struct loop *loop)
+{
+	while (loop->deadlines != NULL) {
+		struct deadline_list *list = loop->deadlines;
+
+		loop->deadlines = list->next;
+		ev_timer_stop(loop->ev, &list->timer);
+		free(list);
+	}
+}

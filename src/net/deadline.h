@@ -1,0 +1,47 @@
+/*
+ * Deadlines: one list and one timer per duration, not a timer per connection.
+ *
+ * Everything armed with the same duration expires in the order in which it was
+ * armed, so arming and disarming are list operations of constant cost. The
+ * timer only wakes the loop when the first entry may be due, and an empty list
+ * has none running.
+ */
+#pragma once
+#include <bsd/sys/queue.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/loop.h"
+
+struct deadline_list;
+
+/* Embedded in what may expire. All zero: not armed. */
+struct deadline {
+	TAILQ_ENTRY(deadline) link;
+	struct deadline_list *list;      /* NULL: not armed */
+	uint64_t at_us;
+};
+
+/* Called once for an entry that is due; it is disarmed by then and may be armed again or freed. */
+typedef void deadline_fn(struct deadline *d);
+
+/* The list for what `fn` handles after this span; made at the first call, kept with the loop. */
+struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn);
+
+/* The same for a setting in which 0 stands for no bound: NULL then. */
+static inline struct deadline_list *deadline_list_unless_0(struct loop *loop, uint64_t span_us, deadline_fn *fn)
+{
+	return span_us == 0 ? NULL : deadline_list(loop, span_us, fn);
+}
+
+/* Moves the entry to the end of the list; it is due a span from now. NULL: disarms it. */
+void deadline_arm(struct deadline *d, struct deadline_list *list);
+void deadline_disarm(struct deadline *d);
+
+static inline bool deadline_is_armed(const struct deadline *d)
+{
+	return d->list != NULL;
+}
+
+/* For loop_free(). */
+void deadline_free_lists(struct loop *loop);

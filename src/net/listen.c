@@ -1,0 +1,312 @@
+#include "net/listen.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+
+/* Connections taken from one socket in a loop turn, so that a storm of them does not keep queries waiting. */
+#define ACCEPTS_PER_TURN 32
+
+/* How long accepting rests when the process is out of descriptors. */
+#define REST_SECONDS 0.1
+
+struct listener {
+	ev_io io;
+	struct listeners *owner;
+	struct listener *next;
+	bool is_unix;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; "" none */
+};
+
+struct listeners {
+	struct loop *loop;
+	accept_fn *fn;
+	void *arg;
+	struct listener *all;
+	ev_timer rest;
+};
+
+static void set_option(int fd, int level, int name, int value)
+{
+	if (setsockopt(fd, level, name, &value, sizeof(value)) != 0)
+		log_warning("setsockopt(%d, %d) failed: %s", level, name, strerror(errno));
+}
+
+void tcp_apply(int fd, const struct tcp_options *o)
+{
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (o->keepalive) {
+		set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+		if (o->keepidle > 0)
+			set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, o->keepidle);
+		if (o->keepintvl > 0)
+			set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, o->keepintvl);
+		if (o->keepcnt > 0)
+			set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, o->keepcnt);
+	}
+	if (o->user_timeout_ms > 0)
+		set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, o->user_timeout_ms);
+	if (o->socket_buffer > 0) {
+		set_option(fd, SOL_SOCKET, SO_SNDBUF, o->socket_buffer);
+		set_option(fd, SOL_SOCKET, SO_RCVBUF, o->socket_buffer);
+	}
+}
+
+static void start_all(struct listeners *l)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		ev_io_start(l->loop->ev, &one->io);
+}
+
+static void on_rested(EV_P_ ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	start_all(timer->data);
+}
+
+static void rest(struct listeners *l, int error)
+{
+	log_warning("accept() failed: %s; accepting again in %.1f s", strerror(error), REST_SECONDS);
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		ev_io_stop(l->loop->ev, &one->io);
+	ev_timer_set(&l->rest, REST_SECONDS, 0.);
+	ev_timer_start(l->loop->ev, &l->rest);
+}
+
+static void on_acceptable(EV_P_ ev_io *io, int events)
+{
+	struct listener *one = (struct listener *)io;
+
+	(void)loop;
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			one->owner->fn(one->owner->arg, fd, one->is_unix);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			rest(one->owner, errno);
+		if (errno != ECONNABORTED && errno != EINTR)
+			return;
+	}
+}
+
+static bool add(struct listeners *l, int fd, int backlog, const char *path)
+{
+	struct listener *one;
+
+	if (listen(fd, backlog) != 0)
+		return false;
+	one = calloc(1, sizeof(*one));
+	if (one == NULL)
+		return false;
+	one->owner = l;
+	one->is_unix = path != NULL;
+	if (path != NULL)
+		snprintf(one->path, sizeof(one->path), "%s", path);
+	ev_io_init(&one->io, on_acceptable, fd, EV_READ);
+	one->next = l->all;
+	l->all = one;
+	return true;
+}
+
+static bool listen_tcp(struct listeners *l, const struct listen_options *o, const struct addrinfo *ai)
+{
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (o->reuseport)
+		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (ai->ai_family == AF_INET6)
+		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (o->defer_accept > 0)
+		set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, o->defer_accept);
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || !add(l, fd, o->backlog, NULL)) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return false;
+	}
+	return true;
+}
+
+/* All addresses of one entry of listen_addr. With "*" a family the machine does not have is passed over. */
+static bool listen_host(struct listeners *l, const struct listen_options *o, const char *host, struct strbuf *error)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	bool is_any = strcmp(host, "*") == 0;
+	struct addrinfo *all, *ai;
+	char port[16];
+	int rc, opened = 0;
+
+	snprintf(port, sizeof(port), "%d", o->port);
+	rc = getaddrinfo(is_any ? NULL : host, port, &hints, &all);
+	if (rc != 0) {
+		strbuf_addf(error, "cannot listen on %s: %s", host, gai_strerror(rc));
+		return false;
+	}
+	for (ai = all; ai != NULL; ai = ai->ai_next) {
+		if (listen_tcp(l, o, ai)) {
+			opened++;
+		} else if (!is_any || errno != EAFNOSUPPORT) {
+			strbuf_addf(error, "cannot listen on %s:%d: %s", host, o->port, strerror(errno));
+			break;
+		}
+	}
+	freeaddrinfo(all);
+	return ai == NULL && opened > 0;
+}
+
+static bool listen_all_tcp(struct listeners *l, const struct listen_options *o, struct strbuf *error)
+{
+	struct slice rest = slice_of(o->addresses), one;
+	char host[256];
+
+	while (slice_split(&rest, ',', &one)) {
+		if (one.n == 0)
+			continue;
+		snprintf(host, sizeof(host), "%.*s", (int)one.n, one.p);
+		if (!listen_host(l, o, host, error))
+			return false;
+	}
+	return true;
+}
+
+/* A socket file that nobody listens on is left over from a crash; one that somebody does is not ours to take. */
+static bool remove_stale(const struct addr_any *a, const char *path)
+{
+	int fd, rc;
+
+	if (access(path, F_OK) != 0)
+		return true;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	rc = connect(fd, &a->u.sa, a->len);
+	close(fd);
+	if (rc == 0) {
+		errno = EADDRINUSE;
+		return false;
+	}
+	return unlink(path) == 0;
+}
+
+static bool set_owner(const char *path, const struct listen_options *o)
+{
+	if (o->unix_group[0] != '\0') {
+		const struct group *g = getgrnam(o->unix_group);
+
+		if (g == NULL) {
+			errno = ENOENT;
+			return false;
+		}
+		if (chown(path, (uid_t)-1, g->gr_gid) != 0)
+			return false;
+	}
+	return chmod(path, (mode_t)o->unix_mode) == 0;
+}
+
+static bool listen_unix(struct listeners *l, const struct listen_options *o, struct strbuf *error)
+{
+	struct addr_any a;
+	const char *path = "";
+	bool is_bound;
+	int fd;
+
+	if (!addr_any_from_unix(&a, o->unix_dir, o->port)) {
+		strbuf_addf(error, "unix_socket_dir %s is too long for a socket address", o->unix_dir);
+		return false;
+	}
+	if (o->unix_dir[0] != '@')
+		path = ((struct sockaddr_un *)&a.u)->sun_path;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	is_bound = fd >= 0 && (*path == '\0' || remove_stale(&a, path)) && bind(fd, &a.u.sa, a.len) == 0;
+	if (is_bound && (*path == '\0' || set_owner(path, o)) && add(l, fd, o->backlog, path))
+		return true;
+	strbuf_addf(error, "cannot listen on unix socket %s/.s.PGSQL.%d: %s", o->unix_dir, o->port, strerror(errno));
+	if (is_bound && *path != '\0')
+		unlink(path);
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+struct listeners *listeners_open(struct loop *loop, const struct listen_options *options, accept_fn *fn, void *arg,
+				 struct strbuf *error)
+{
+	struct listeners *l = calloc(1, sizeof(*l));
+
+	if (l == NULL) {
+		strbuf_add_str(error, "out of memory");
+		return NULL;
+	}
+	l->loop = loop;
+	l->fn = fn;
+	l->arg = arg;
+	ev_init(&l->rest, on_rested);
+	l->rest.data = l;
+	if (!listen_all_tcp(l, options, error) ||
+	    (options->unix_dir[0] != '\0' && !listen_unix(l, options, error))) {
+		listeners_close(&l);
+		return NULL;
+	}
+	start_all(l);
+	return l;
+}
+
+static void close_one(struct listeners *l, struct listener *one)
+{
+	ev_io_stop(l->loop->ev, &one->io);
+	close(one->io.fd);
+	if (one->path[0] != '\0')
+		unlink(one->path);
+	free(one);
+}
+
+void listeners_close_tcp(struct listeners *l)
+{
+	struct listener **link = &l->all;
+
+	while (*link != NULL) {
+		struct listener *one = *link;
+
+		if (one->is_unix) {
+			link = &one->next;
+			continue;
+		}
+		*link = one->next;
+		close_one(l, one);
+	}
+}
+
+void listeners_close(struct listeners **listeners)
+{
+	struct listeners *l = *listeners;
+
+	*listeners = NULL;
+	if (l == NULL)
+		return;
+	ev_timer_stop(l->loop->ev, &l->rest);
+	while (l->all != NULL) {
+		struct listener *one = l->all;
+
+		l->all = one->next;
+		close_one(l, one);
+	}
+	free(l);
+}

@@ -1,0 +1,63 @@
+/*
+ * The event loop: libev, the process-wide read buffer, the lent buffers, and
+ * the work done once a turn before the loop sleeps.
+ */
+#pragma once
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/buf.h"
+
+struct conn;
+
+/* One read() fills at most this much; single thread: nobody else is using it. */
+#define LOOP_SCRATCH_SIZE ((size_t)64 * 1024)
+
+struct loop {
+	struct ev_loop *ev;
+	struct bufpool *bufs;
+	uint8_t *scratch;
+	struct conn *graves;             /* closed connections, freed before the loop sleeps */
+	struct deadline_list *deadlines; /* all lists, see net/deadline.h */
+	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */
+	bool is_collecting;
+	unsigned nhandshakes;            /* steps of TLS handshakes in this turn */
+	unsigned max_handshakes;         /* 0: no bound; tls_handshakes_per_turn */
+	ev_prepare before_sleep;
+	ev_check after_sleep;
+};
+
+/* NULL when out of memory or without a backend. */
+struct loop *loop_new(void);
+
+/* Everything on it must have been closed. */
+void loop_free(struct loop *loop);
+
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/*
+ * A stream of data comes in the pieces in which its sender writes, 8 KiB from
+ * PostgreSQL, and a fast reader would wake up for each. When a turn has
+ * brought nothing but such pieces, the next one is put off by a moment, so
+ * that more of them move at once, at a fraction of the system calls. Any
+ * other read in a turn ends that: queries never wait for streams.
+ */
+static inline void loop_note_read(struct loop *loop, bool is_streaming)
+{
+	if (is_streaming)
+		loop->nstreaming++;
+	else
+		loop->nother++;
+}
+
+/* Whether one more step of a TLS handshake fits into this turn; the loop comes back for it otherwise. */
+static inline bool loop_may_shake_hands(struct loop *loop)
+{
+	return loop->max_handshakes == 0 || loop->nhandshakes++ < loop->max_handshakes;
+}
+
+/* Frees what was closed in this turn at once; for the end of the program. */
+void loop_bury(struct loop *loop);

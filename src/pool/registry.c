@@ -1,0 +1,315 @@
+#include "pool/registry.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/* A pool and its place in its database's table. */
+struct database_pool {
+	struct pool pool;
+	struct user *key;
+	UT_hash_handle hh;
+	TAILQ_ENTRY(database_pool) link;
+};
+TAILQ_HEAD(all_pools, database_pool);
+
+struct registry {
+	struct conf *conf;
+	struct registry_hooks hooks;
+	struct database *databases;
+	struct user *users;
+	struct all_pools pools;
+	unsigned npools;
+};
+
+static void set_up_pool(struct registry *r, struct pool *pool)
+{
+	const struct conf *c = r->conf;
+	const struct conf_database *db = pool->database->conf;
+	const struct conf_user *user = pool->user->conf;
+	struct pool_settings *set = &pool->settings;
+
+	set->mode = (enum pool_mode)conf_effective(c, SETTING_pool_mode, db, user);
+	set->size = (unsigned)conf_effective(c, SETTING_default_pool_size, db, user);
+	set->min_size = (unsigned)conf_effective(c, SETTING_min_pool_size, db, user);
+	set->reserve_size = (unsigned)conf_effective(c, SETTING_reserve_pool_size, db, user);
+	set->query_wait_timeout_us = (uint64_t)conf_effective(c, SETTING_query_wait_timeout, db, user);
+	set->server_lifetime_us = (uint64_t)conf_effective(c, SETTING_server_lifetime, db, user);
+	set->reserve_timeout_us = (uint64_t)c->s.reserve_pool_timeout;
+	set->connect_parallel = (unsigned)c->s.server_connect_parallel;
+	set->round_robin = c->s.server_round_robin;
+	set->check_delay_us = (uint64_t)c->s.server_check_delay;
+	set->checks = c->s.server_check_query[0] != '\0';
+	set->is_forced_user = db->user != NULL;
+}
+
+static struct database *add_database(struct registry *r, struct slice name, const struct conf_database *conf)
+{
+	struct database *db = calloc(1, sizeof(*db));
+
+	if (db != NULL)
+		db->name = atom_get(name);
+	if (db == NULL || db->name == NULL) {
+		free(db);
+		return NULL;
+	}
+	db->conf = conf;
+	HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
+	return db;
+}
+
+static void add_configured(struct registry *r)
+{
+	for (const struct conf_database *c = r->conf->databases; c != NULL; c = c->next) {
+		struct slice name = slice_of(c->name);
+		struct database *db;
+
+		if (slice_is(name, "*"))
+			continue;
+		HASH_FIND(hh, r->databases, name.p, name.n, db);
+		if (db == NULL)
+			add_database(r, name, c);
+	}
+}
+
+struct registry *registry_new(struct conf *conf, const struct registry_hooks *hooks)
+{
+	struct registry *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->conf = conf;
+	r->hooks = *hooks;
+	TAILQ_INIT(&r->pools);
+	add_configured(r);
+	return r;
+}
+
+static void free_pool(struct registry *r, struct database_pool *dp)
+{
+	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
+	HASH_DEL(dp->pool.database->pools, dp);
+	TAILQ_REMOVE(&r->pools, dp, link);
+	r->npools--;
+	free(dp);
+}
+
+static void free_database(struct registry *r, struct database *db)
+{
+	deadline_disarm(&db->unused);
+	HASH_DEL(r->databases, db);
+	atom_unref(&db->name);
+	free(db);
+}
+
+static void free_user(struct registry *r, struct user *user)
+{
+	r->hooks.on_user_freed(r->hooks.arg, user);
+	HASH_DEL(r->users, user);
+	atom_unref(&user->name);
+	free(user);
+}
+
+void registry_free(struct registry *r)
+{
+	struct database *db, *next_db;
+	struct user *user, *next_user;
+
+	if (r == NULL)
+		return;
+	while (!TAILQ_EMPTY(&r->pools))
+		free_pool(r, TAILQ_FIRST(&r->pools));
+	HASH_ITER(hh, r->databases, db, next_db)
+		free_database(r, db);
+	HASH_ITER(hh, r->users, user, next_user)
+		free_user(r, user);
+	conf_unref(&r->conf);
+	free(r);
+}
+
+struct conf *registry_conf(const struct registry *r)
+{
+	return r->conf;
+}
+
+/*
+ * The database's entry in the new snapshot. One that is gone keeps its old
+ * entry for as long as the old snapshot lives, that is, not at all: what
+ * outlives it (its name, its pools' settings) is held elsewhere.
+ */
+static void rebind_database(struct registry *r, const struct conf *conf, struct database *db)
+{
+	const struct conf_database *old = db->conf;
+	const struct conf_database *now = conf_find_database(conf, atom_slice(db->name));
+
+	db->is_auto = now == NULL;
+	if (now == NULL)
+		now = conf_find_database(conf, SLICE_LIT("*"));
+	if (now == NULL) {
+		db->conf = NULL;
+		if (!db->is_dead) {
+			db->is_dead = true;
+			/* Nothing is opened for those who wait while the others are sent away. */
+			for (struct database_pool *dp = db->pools; dp != NULL; dp = dp->hh.next)
+				dp->pool.is_dead = true;
+			r->hooks.on_database_removed(r->hooks.arg, db);
+		}
+		return;
+	}
+	db->conf = now;
+	if (db->is_dead) {
+		db->is_dead = false;
+		return;
+	}
+	if (old == NULL || !conf_database_same_server(old, now))
+		r->hooks.on_database_changed(r->hooks.arg, db);
+}
+
+void registry_reload(struct registry *r, struct conf *conf)
+{
+	struct conf *old = r->conf;
+	struct database *db, *next_db;
+	struct user *user, *next_user;
+	struct database_pool *dp;
+
+	HASH_ITER(hh, r->users, user, next_user)
+		user->conf = conf_find_user(conf, atom_slice(user->name));
+	HASH_ITER(hh, r->databases, db, next_db)
+		rebind_database(r, conf, db);
+	r->conf = conf;
+	HASH_ITER(hh, r->users, user, next_user)
+		r->hooks.on_user(r->hooks.arg, user);
+	add_configured(r);
+	TAILQ_FOREACH(dp, &r->pools, link) {
+		dp->pool.is_dead = dp->pool.database->is_dead;
+		if (dp->pool.is_dead)
+			continue;
+		set_up_pool(r, &dp->pool);
+		r->hooks.on_pool(r->hooks.arg, &dp->pool);
+	}
+	conf_unref(&old);
+}
+
+struct database *registry_database(struct registry *r, struct slice name)
+{
+	const struct conf_database *template;
+	struct database *db;
+
+	HASH_FIND(hh, r->databases, name.p, name.n, db);
+	if (db != NULL)
+		return db->is_dead ? NULL : db;
+	template = conf_find_database(r->conf, SLICE_LIT("*"));
+	if (template == NULL)
+		return NULL;
+	db = add_database(r, name, template);
+	if (db != NULL) {
+		db->is_auto = true;
+		r->hooks.on_auto_database(r->hooks.arg, db);
+	}
+	return db;
+}
+
+void registry_drop_database(struct registry *r, struct database *db)
+{
+	struct database_pool *dp, *next;
+
+	HASH_ITER(hh, db->pools, dp, next)
+		free_pool(r, dp);
+	free_database(r, db);
+}
+
+struct user *registry_user(struct registry *r, struct slice name)
+{
+	struct user *user;
+
+	HASH_FIND(hh, r->users, name.p, name.n, user);
+	if (user != NULL)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (user != NULL)
+		user->name = atom_get(name);
+	if (user == NULL || user->name == NULL) {
+		free(user);
+		return NULL;
+	}
+	user->conf = conf_find_user(r->conf, name);
+	HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
+	if (!r->hooks.on_user(r->hooks.arg, user)) {
+		free_user(r, user);
+		return NULL;
+	}
+	return user;
+}
+
+struct pool *registry_pool(struct registry *r, struct database *db, struct user *user)
+{
+	struct database_pool *dp;
+
+	if (db->conf->user != NULL)
+		user = registry_user(r, slice_of(db->conf->user));
+	if (user == NULL)
+		return NULL;
+	HASH_FIND_PTR(db->pools, &user, dp);
+	if (dp != NULL)
+		return &dp->pool;
+	dp = calloc(1, sizeof(*dp));
+	if (dp == NULL)
+		return NULL;
+	pool_init(&dp->pool, db, user);
+	dp->key = user;
+	HASH_ADD_PTR(db->pools, key, dp);
+	TAILQ_INSERT_TAIL(&r->pools, dp, link);
+	r->npools++;
+	dp->pool.is_paused = db->is_paused;
+	set_up_pool(r, &dp->pool);
+	if (!r->hooks.on_pool(r->hooks.arg, &dp->pool)) {
+		free_pool(r, dp);
+		return NULL;
+	}
+	return &dp->pool;
+}
+
+int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)
+{
+	return conf_effective(r->conf, id, NULL, user == NULL ? NULL : user->conf);
+}
+
+const char *database_server_name(const struct database *db)
+{
+	return db->conf->dbname != NULL ? db->conf->dbname : db->name->text;
+}
+
+struct database *registry_next_database(const struct registry *r, struct database *previous)
+{
+	return previous == NULL ? r->databases : previous->hh.next;
+}
+
+struct user *registry_next_user(const struct registry *r, struct user *previous)
+{
+	return previous == NULL ? r->users : previous->hh.next;
+}
+
+static struct database_pool *entry_of(struct pool *pool)
+{
+	return (struct database_pool *)((char *)pool - offsetof(struct database_pool, pool));
+}
+
+static struct pool *pool_of(struct database_pool *dp)
+{
+	return dp == NULL ? NULL : &dp->pool;
+}
+
+struct pool *registry_next_pool(const struct registry *r, struct pool *previous)
+{
+	return pool_of(previous == NULL ? TAILQ_FIRST(&r->pools) : TAILQ_NEXT(entry_of(previous), link));
+}
+
+struct pool *database_next_pool(const struct database *db, struct pool *previous)
+{
+	return pool_of(previous == NULL ? db->pools : entry_of(previous)->hh.next);
+}
+
+unsigned registry_pool_count(const struct registry *r)
+{
+	return r->npools;
+}

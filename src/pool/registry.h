@@ -1,0 +1,86 @@
+/*
+ * Who is who: the databases, users and pools that exist now, under the
+ * configuration in force.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/atom.h"
+#include "conf/conf.h"
+#include "net/deadline.h"
+#include "pool/pool.h"
+
+struct database {
+	UT_hash_handle hh;               /* by name->text */
+	struct atom *name;               /* what clients ask for */
+	const struct conf_database *conf; /* of the snapshot in force; the "*" entry for automatic ones */
+	struct database_pool *pools;
+	bool is_auto, is_disabled, is_paused;
+	bool is_dead;                    /* gone from the configuration; kept while anybody uses it */
+	unsigned next_host;              /* where the next server connection goes */
+	unsigned nclients;
+	struct deadline unused;          /* automatic ones: when nobody has used it for autodb_idle_timeout */
+	void *session;                   /* the session layer's part */
+};
+
+struct user {
+	UT_hash_handle hh;
+	struct atom *name;
+	const struct conf_user *conf;    /* NULL: not in [users] */
+	unsigned nclients;
+	void *session;                   /* the session layer's part */
+};
+
+struct registry;
+
+/* Called when a pool has been made or its settings changed; when it is about to be freed. */
+struct registry_hooks {
+	bool (*on_pool)(void *arg, struct pool *pool); /* false: out of memory; a new pool is dropped again */
+	void (*on_pool_freed)(void *arg, struct pool *pool);
+	/* The same for users. */
+	bool (*on_user)(void *arg, struct user *user);
+	void (*on_user_freed)(void *arg, struct user *user);
+	/* What servers of this database were connected with has changed. */
+	void (*on_database_changed)(void *arg, struct database *db);
+	/* It is dead now: its clients and servers have to go. */
+	void (*on_database_removed)(void *arg, struct database *db);
+	void (*on_auto_database)(void *arg, struct database *db);
+	void *arg;
+};
+
+struct registry *registry_new(struct conf *conf, const struct registry_hooks *hooks);
+void registry_free(struct registry *r);
+
+/* The snapshot in force. */
+struct conf *registry_conf(const struct registry *r);
+
+/* Puts another snapshot in force, taking over its reference. */
+void registry_reload(struct registry *r, struct conf *conf);
+
+/* A database by the name that a client gave; an automatic one is made if the file has "*". NULL: no such database. */
+struct database *registry_database(struct registry *r, struct slice name);
+
+/* Forgets an automatic database that has neither clients nor servers, and its pools. */
+void registry_drop_database(struct registry *r, struct database *db);
+
+/* The user's entry, made at need. NULL when out of memory. */
+struct user *registry_user(struct registry *r, struct slice name);
+
+/* The pool for a client user on a database (that of the forced user, if there is one), made at need. */
+struct pool *registry_pool(struct registry *r, struct database *db, struct user *user);
+
+/* A numeric setting as it holds for a user. */
+int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user);
+
+/* The database's name on the server. */
+const char *database_server_name(const struct database *db);
+
+/* Iteration: the first when `previous` is NULL; NULL at the end. Databases include dead ones. */
+struct database *registry_next_database(const struct registry *r, struct database *previous);
+struct user *registry_next_user(const struct registry *r, struct user *previous);
+struct pool *registry_next_pool(const struct registry *r, struct pool *previous);
+struct pool *database_next_pool(const struct database *db, struct pool *previous);
+
+unsigned registry_pool_count(const struct registry *r);

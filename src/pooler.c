@@ -1,0 +1,576 @@
+#include "pooler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/console.h"
+#include "auth/support.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "control/auth_query.h"
+#include "report/stats_line.h"
+#include "session/client.h"
+#include "session/server.h"
+#include "session/sweep.h"
+#include "session/timeouts.h"
+
+/* Descriptors beyond those of clients and servers: log, listeners, resolver, requests to cancel. */
+#define SPARE_DESCRIPTORS 256
+
+/* Clients that may wait for auth_query, and answers that are kept. */
+#define AUTH_QUERY_MAX_WAITING 10000
+#define AUTH_QUERY_MAX_KEPT 10000
+
+struct pooler {
+	struct hub hub;
+	struct pooler_options options;
+	struct listeners *listeners;
+	struct console console;
+	char *pam_confdir;               /* auth_pam_confdir at start; the helper keeps the pointer */
+	struct admin_actions actions;
+	ev_signal on_hup, on_int, on_term, on_quit;
+	ev_timer stats;
+};
+
+/* ------------------------------------------------------------------ log */
+
+bool pooler_configure_log(const struct settings *s, const struct pooler_options *options, struct strbuf *error)
+{
+	const struct log_options o = {
+		.file = s->logfile,
+		.syslog = s->syslog,
+		.syslog_ident = s->syslog_ident,
+		.syslog_facility = s->syslog_facility,
+		.verbose = (int)s->verbose + options->verbose,
+		.quiet = options->quiet,
+	};
+	const char *why;
+
+	if (log_configure(&o, &why))
+		return true;
+	strbuf_addf(error, "logfile %s: %s", s->logfile, why);
+	return false;
+}
+
+/* Each line of a text as a line of the log. */
+static void log_lines(enum log_level level, struct slice text)
+{
+	struct slice line;
+
+	while (slice_split(&text, '\n', &line))
+		if (line.n > 0)
+			log_write(level, "%.*s", (int)line.n, line.p);
+}
+
+/* ------------------------------------------------------------------ what the registry tells */
+
+static bool on_pool(void *arg, struct pool *pool)
+{
+	struct pooler *p = arg;
+
+	if (!pool_session_set_up(&p->hub, pool))
+		return false;
+	pool->is_paused = pool->database->is_paused || p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
+	return true;
+}
+
+static void on_pool_freed(void *arg, struct pool *pool)
+{
+	(void)arg;
+	pool_session_free(pool);
+}
+
+static bool on_user(void *arg, struct user *user)
+{
+	struct pooler *p = arg;
+
+	return timeouts_set_up(&p->hub, user);
+}
+
+static void on_user_freed(void *arg, struct user *user)
+{
+	(void)arg;
+	timeouts_free(user);
+}
+
+static void on_database_changed(void *arg, struct database *db)
+{
+	struct pooler *p = arg;
+
+	log_info("database %s: the server has changed, its connections will be replaced", db->name->text);
+	sweep_retire_servers(&p->hub, db);
+}
+
+static void on_database_removed(void *arg, struct database *db)
+{
+	struct pooler *p = arg;
+
+	log_info("database %s: removed from the configuration", db->name->text);
+	sweep_remove_database(&p->hub, db);
+}
+
+static void on_auto_database(void *arg, struct database *db)
+{
+	struct pooler *p = arg;
+
+	log_info("registered new auto-database: %s", db->name->text);
+	timeouts_database_unused(&p->hub, db);
+}
+
+/* ------------------------------------------------------------------ configuration */
+
+static void apply_settings(struct pooler *p)
+{
+	const struct conf *conf = registry_conf(p->hub.registry);
+	const struct settings *s = &conf->s;
+	const struct dns_options dns = {.resolv_conf = s->resolv_conf,
+					.max_ttl_us = (uint64_t)s->dns_max_ttl,
+					.nxdomain_ttl_us = (uint64_t)s->dns_nxdomain_ttl};
+
+	const struct auth_query_options queries = {.connect_timeout_us = (uint64_t)s->server_connect_timeout,
+						   .query_timeout_us = (uint64_t)s->client_login_timeout,
+						   .idle_timeout_us = (uint64_t)s->server_idle_timeout,
+						   .ttl_us = (uint64_t)s->auth_query_ttl,
+						   .tls = {.sslmode = setting_choice_word(SETTING_server_tls_sslmode,
+											  s->server_tls_sslmode),
+							   .ca_file = s->server_tls_ca_file,
+							   .cert_file = s->server_tls_cert_file,
+							   .key_file = s->server_tls_key_file},
+						   .max_waiting = AUTH_QUERY_MAX_WAITING,
+						   .max_kept = AUTH_QUERY_MAX_KEPT};
+
+	p->hub.tcp = (struct tcp_options){
+		.keepalive = s->tcp_keepalive,
+		.keepidle = (int)s->tcp_keepidle,
+		.keepintvl = (int)s->tcp_keepintvl,
+		.keepcnt = (int)s->tcp_keepcnt,
+		.user_timeout_ms = (int)s->tcp_user_timeout,
+		.socket_buffer = (int)s->tcp_socket_buffer,
+	};
+	p->hub.mock_type = client_auth_mock_type(conf->userlist);
+	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
+	dns_configure(p->hub.dns, &dns);
+	auth_queries_configure(p->hub.auth_queries, &queries);
+	ev_timer_stop(p->hub.loop->ev, &p->stats);
+	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
+	ev_timer_again(p->hub.loop->ev, &p->stats);
+	sys_raise_nofile((size_t)s->max_client_conn + SPARE_DESCRIPTORS +
+			 (size_t)s->default_pool_size * (registry_pool_count(p->hub.registry) + 16));
+}
+
+/* Puts a snapshot in force and takes over its reference. */
+static void put_in_force(struct pooler *p, struct conf *conf)
+{
+	struct strbuf changes;
+
+	strbuf_init(&changes);
+	conf_print_changes(registry_conf(p->hub.registry), conf, &changes);
+	log_lines(LOG_LEVEL_LOG, strbuf_slice(&changes));
+	strbuf_fini(&changes);
+	registry_reload(p->hub.registry, conf);
+	apply_settings(p);
+	sweep_fill_pools(&p->hub);
+}
+
+struct conf *pooler_load(const char *file, const struct pooler_options *options, struct conf_problems *problems)
+{
+	struct conf *conf = conf_load(file, options->assignments, options->nassignments, problems);
+	size_t before = problems->nerrors;
+
+	if (conf == NULL)
+		return NULL;
+	auth_support_check(conf, problems);
+	if (problems->nerrors > before)
+		conf_unref(&conf);
+	return conf;
+}
+
+void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
+{
+	struct tls_cache *cache = tls_cache_new();
+	struct tls_setup setup;
+	struct strbuf error;
+
+	strbuf_init(&error);
+	if (cache == NULL)
+		strbuf_add_str(&error, "out of memory");
+	else if (tls_setup_load(cache, &conf->s, &setup, &error))
+		tls_setup_drop(&setup);
+	if (error.n > 0)
+		conf_error(problems, (struct conf_place){conf->s.conffile, 0}, "%s", error.p);
+	strbuf_fini(&error);
+	tls_cache_free(cache);
+}
+
+/* The contexts of a snapshot that is about to be put in force. */
+static bool load_tls(struct pooler *p, const struct settings *s, struct tls_setup *setup, struct strbuf *error)
+{
+	bool ok = tls_setup_load(p->hub.tls_cache, s, setup, error);
+
+	if (!ok)
+		strbuf_add_char(error, '\n');
+	return ok;
+}
+
+/* Takes over the contexts; servers that were connected otherwise are replaced. */
+static void use_tls(struct pooler *p, const struct tls_setup *setup)
+{
+	struct registry *r = p->hub.registry;
+	struct tls_setup old = p->hub.tls;
+
+	p->hub.tls = *setup;
+	p->hub.loop->max_handshakes = (unsigned)hub_settings(&p->hub)->tls_handshakes_per_turn;
+	if (!tls_setup_same_servers(&old, setup))
+		for (struct database *db = registry_next_database(r, NULL); db != NULL; db = registry_next_database(r, db))
+			sweep_retire_servers(&p->hub, db);
+	tls_setup_drop(&old);
+}
+
+static bool reload(void *arg, struct strbuf *error)
+{
+	struct pooler *p = arg;
+	const char *file = hub_settings(&p->hub)->conffile;
+	struct conf_problems problems;
+	struct tls_setup tls;
+	struct conf *conf;
+
+	conf_problems_init(&problems);
+	conf = pooler_load(file, &p->options, &problems);
+	log_lines(LOG_LEVEL_WARNING, strbuf_slice(&problems.warnings));
+	if (conf != NULL && !load_tls(p, &conf->s, &tls, &problems.errors))
+		conf_unref(&conf);
+	if (conf != NULL && !pooler_configure_log(&conf->s, &p->options, &problems.errors)) {
+		tls_setup_drop(&tls);
+		conf_unref(&conf);
+	}
+	log_lines(LOG_LEVEL_ERROR, strbuf_slice(&problems.errors));
+	strbuf_add_slice(error, strbuf_slice(&problems.errors));
+	conf_problems_fini(&problems);
+	if (conf == NULL) {
+		log_error("RELOAD failed, the former configuration stays in force");
+		return false;
+	}
+	put_in_force(p, conf);
+	use_tls(p, &tls);
+	log_info("configuration reloaded");
+	return true;
+}
+
+/* Files are read by a reload only, and a setting must fit those beside it. */
+static bool is_set_possible(const struct conf *conf, struct slice key, struct strbuf *error)
+{
+	struct conf_problems problems;
+	bool ok;
+
+	if (slice_is(key, "auth_file") || slice_is(key, "auth_hba_file") || slice_is(key, "auth_ident_file")) {
+		strbuf_addf(error, "%.*s is read by RELOAD: change it in the configuration file", (int)key.n, key.p);
+		return false;
+	}
+	conf_problems_init(&problems);
+	conf_check(conf, (struct conf_place){"SET", 0}, &problems);
+	auth_support_check(conf, &problems);
+	strbuf_add_slice(error, strbuf_slice(&problems.errors));
+	ok = problems.nerrors == 0;
+	conf_problems_fini(&problems);
+	return ok;
+}
+
+static bool set(void *arg, struct slice key, struct slice value, struct strbuf *error)
+{
+	struct pooler *p = arg;
+	struct conf *conf = conf_with(registry_conf(p->hub.registry), key, value, error);
+	struct tls_setup tls;
+
+	if (conf == NULL)
+		return false;
+	if (!is_set_possible(conf, key, error)) {
+		conf_unref(&conf);
+		return false;
+	}
+	if (!load_tls(p, &conf->s, &tls, error)) {
+		conf_unref(&conf);
+		return false;
+	}
+	if (!pooler_configure_log(&conf->s, &p->options, error)) {
+		tls_setup_drop(&tls);
+		conf_unref(&conf);
+		return false;
+	}
+	put_in_force(p, conf);
+	use_tls(p, &tls);
+	return true;
+}
+
+/* ------------------------------------------------------------------ end */
+
+/* Something that a shutdown waits for may have happened. */
+static void on_quiet(void *arg)
+{
+	struct pooler *p = arg;
+	bool done = p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS ? sweep_busy_servers(&p->hub) == 0
+								  : p->hub.nclients == 0;
+
+	if (done)
+		loop_stop(p->hub.loop);
+}
+
+static void wait_for_servers(struct pooler *p)
+{
+	struct registry *r = p->hub.registry;
+
+	for (struct pool *pool = registry_next_pool(r, NULL); pool != NULL; pool = registry_next_pool(r, pool))
+		pool->is_paused = true;
+	sweep_close_idle_clients(&p->hub);
+	sweep_close_idle_servers(&p->hub);
+}
+
+static void shut_down(void *arg, enum admin_shutdown how)
+{
+	struct pooler *p = arg;
+
+	if (how == ADMIN_SHUTDOWN_IMMEDIATE) {
+		loop_stop(p->hub.loop);
+		return;
+	}
+	p->hub.shutdown = how == ADMIN_SHUTDOWN_WAIT_FOR_SERVERS ? SHUTDOWN_WAIT_FOR_SERVERS : SHUTDOWN_WAIT_FOR_CLIENTS;
+	listeners_close_tcp(p->listeners);
+	if (p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
+		wait_for_servers(p);
+	on_quiet(p);
+}
+
+/* ------------------------------------------------------------------ signals */
+
+static void on_hangup(EV_P_ ev_signal *w, int events)
+{
+	struct strbuf error;
+
+	(void)loop;
+	(void)events;
+	log_info("got SIGHUP, re-reading config");
+	strbuf_init(&error);
+	reload(w->data, &error);
+	strbuf_fini(&error);
+}
+
+/* The first asks for a clean end, the second means it. */
+static void on_end(EV_P_ ev_signal *w, int events)
+{
+	struct pooler *p = w->data;
+
+	(void)loop;
+	(void)events;
+	if (p->hub.shutdown != SHUTDOWN_NOT) {
+		log_info("got a second signal while shutting down, exiting at once");
+		shut_down(p, ADMIN_SHUTDOWN_IMMEDIATE);
+	} else if (w->signum == SIGTERM) {
+		log_info("got SIGTERM, shutting down, waiting for all clients to disconnect");
+		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	} else {
+		log_info("got SIGINT, shutting down, waiting for all servers to be released");
+		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS);
+	}
+}
+
+static void on_immediate_end(EV_P_ ev_signal *w, int events)
+{
+	(void)loop;
+	(void)events;
+	log_info("got SIGQUIT, fast exit");
+	shut_down(w->data, ADMIN_SHUTDOWN_IMMEDIATE);
+}
+
+static void watch_signal(struct pooler *p, ev_signal *w, int number, void (*fn)(EV_P_ ev_signal *, int))
+{
+	ev_signal_init(w, fn, number);
+	w->data = p;
+	ev_signal_start(p->hub.loop->ev, w);
+}
+
+/* ------------------------------------------------------------------ statistics */
+
+static void on_stats(EV_P_ ev_timer *timer, int events)
+{
+	struct pooler *p = timer->data;
+	struct registry *r = p->hub.registry;
+	struct strbuf line;
+
+	(void)loop;
+	(void)events;
+	for (struct pool *pool = registry_next_pool(r, NULL); pool != NULL; pool = registry_next_pool(r, pool))
+		stats_turn(&pool->stats);
+	stats_turn(&p->console.stats);
+	if (!hub_settings(&p->hub)->log_stats)
+		return;
+	strbuf_init(&line);
+	stats_line_print(&p->hub, &line);
+	if (!line.failed)
+		log_info("%s", line.p);
+	strbuf_fini(&line);
+}
+
+/* ------------------------------------------------------------------ whole */
+
+static void on_accept(void *arg, int fd, bool is_unix)
+{
+	client_accept(arg, fd, is_unix);
+}
+
+static bool listen_as_configured(struct pooler *p, struct strbuf *error)
+{
+	const struct settings *s = hub_settings(&p->hub);
+	const struct listen_options o = {
+		.addresses = s->listen_addr,
+		.port = (int)s->listen_port,
+		.backlog = (int)s->listen_backlog,
+		.reuseport = s->so_reuseport,
+		.defer_accept = (int)s->tcp_defer_accept,
+		.unix_dir = s->unix_socket_dir,
+		.unix_mode = (int)s->unix_socket_mode,
+		.unix_group = s->unix_socket_group,
+	};
+
+	if (s->listen_addr[0] == '\0' && s->unix_socket_dir[0] == '\0') {
+		strbuf_add_str(error, "nowhere to listen: both listen_addr and unix_socket_dir are empty");
+		return false;
+	}
+	p->listeners = listeners_open(p->hub.loop, &o, on_accept, &p->hub, error);
+	return p->listeners != NULL;
+}
+
+/* The parts that sessions share. */
+static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
+{
+	const struct registry_hooks hooks = {.on_pool = on_pool,
+					     .on_pool_freed = on_pool_freed,
+					     .on_user = on_user,
+					     .on_user_freed = on_user_freed,
+					     .on_database_changed = on_database_changed,
+					     .on_database_removed = on_database_removed,
+					     .on_auto_database = on_auto_database,
+					     .arg = p};
+	const struct dns_options dns = {.resolv_conf = conf->s.resolv_conf};
+	const struct auth_helper_options helper = {.pam_confdir = p->pam_confdir};
+	const struct auth_query_options queries = {0};
+	struct hub *hub = &p->hub;
+	const char *why = "out of memory";
+
+	TAILQ_INIT(&hub->cancels);
+	hub->started_at = clock_us();
+	hub->on_quiet = on_quiet;
+	hub->on_quiet_arg = p;
+	hub->looked_up_type = SECRET_SCRAM;
+	sys_random(hub->mock_key, sizeof(hub->mock_key));
+	hub->loop = loop_new();
+	hub->clients = slab_new("client_cache", sizeof(struct client));
+	hub->servers = slab_new("server_cache", sizeof(struct server));
+	hub->keys = keycache_new(KEYCACHE_SIZE);
+	hub->tls_cache = tls_cache_new();
+	if (hub->loop != NULL)
+		hub->auth_helper = auth_helper_new(hub->loop, &helper);
+	hub->registry = registry_new(conf, &hooks);
+	hub->params = params_new(conf->s.track_extra_parameters, &why);
+	if (hub->params != NULL)
+		hub->no_params = paramset_empty(hub->params);
+	if (hub->loop != NULL)
+		hub->dns = dns_new(hub->loop, &dns, &why);
+	if (hub->dns != NULL)
+		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
+	if (hub->clients != NULL && hub->servers != NULL && hub->keys != NULL && hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL &&
+	    hub->no_params != NULL && hub->auth_queries != NULL)
+		return true;
+	strbuf_add_str(error, why);
+	return false;
+}
+
+static bool start(struct pooler *p, struct strbuf *error)
+{
+	const struct settings *s = hub_settings(&p->hub);
+	struct tls_setup tls;
+
+	p->actions = (struct admin_actions){.reload = reload,
+					    .shutdown = shut_down,
+					    .set = set,
+					    .arg = p,
+					    .version = POOLER_VERSION,
+					    .listen_port = (int)s->listen_port};
+	console_init(&p->console, &p->hub, &p->actions);
+	ev_init(&p->stats, on_stats);
+	p->stats.data = p;
+	if (!listen_as_configured(p, error))
+		return false;
+	watch_signal(p, &p->on_hup, SIGHUP, on_hangup);
+	watch_signal(p, &p->on_int, SIGINT, on_end);
+	watch_signal(p, &p->on_term, SIGTERM, on_end);
+	watch_signal(p, &p->on_quit, SIGQUIT, on_immediate_end);
+	if (!load_tls(p, s, &tls, error))
+		return false;
+	use_tls(p, &tls);
+	apply_settings(p);
+	sweep_fill_pools(&p->hub);
+	return true;
+}
+
+struct pooler *pooler_new(struct conf *conf, const struct pooler_options *options, struct strbuf *error)
+{
+	struct pooler *p = calloc(1, sizeof(*p));
+
+	if (p == NULL) {
+		strbuf_add_str(error, "out of memory");
+		return NULL;
+	}
+	p->options = *options;
+	if (conf->s.auth_pam_confdir[0] != '\0')
+		p->pam_confdir = strdup(conf->s.auth_pam_confdir);
+	if (!make_hub(p, conf, error) || !start(p, error)) {
+		pooler_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void pooler_run(struct pooler *p)
+{
+	loop_run(p->hub.loop);
+}
+
+static void stop_watching(struct pooler *p)
+{
+	struct ev_loop *ev = p->hub.loop->ev;
+
+	ev_timer_stop(ev, &p->stats);
+	ev_signal_stop(ev, &p->on_hup);
+	ev_signal_stop(ev, &p->on_int);
+	ev_signal_stop(ev, &p->on_term);
+	ev_signal_stop(ev, &p->on_quit);
+}
+
+void pooler_free(struct pooler *p)
+{
+	struct hub *hub = &p->hub;
+
+	listeners_close(&p->listeners);
+	if (hub->loop != NULL && hub->registry != NULL) {
+		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
+		sweep_close_all(hub);
+		loop_bury(hub->loop);
+		stop_watching(p);
+	}
+	auth_helper_free(hub->auth_helper);
+	auth_queries_free(hub->auth_queries);
+	dns_free(hub->dns);
+	registry_free(hub->registry);
+	if (hub->params != NULL)
+		paramset_unref(hub->params, &hub->no_params);
+	params_free(hub->params);
+	keycache_free(&hub->keys);
+	tls_setup_drop(&hub->tls);
+	tls_cache_free(hub->tls_cache);
+	slab_free(hub->clients);
+	slab_free(hub->servers);
+	if (hub->loop != NULL)
+		loop_free(hub->loop);
+	free(p->pam_confdir);
+	free(p);
+}

@@ -1,0 +1,68 @@
+/*
+ * Reading PostgreSQL messages (PostgreSQL manual, chapter 55, protocol 3.0).
+ *
+ * The one place that looks at lengths. A message is a type byte, a 32-bit
+ * length that counts itself but not the type, and a body.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+
+enum peek { PEEK_OK, PEEK_SHORT, PEEK_BAD };
+
+#define MSG_HEADER_SIZE 5
+
+struct msg {
+	char type;
+	uint32_t len;            /* of the body, as announced */
+	uint32_t have;           /* bytes of the body that are here: at most len */
+	const uint8_t *body;
+};
+
+/*
+ * Looks at the message that starts at p. PEEK_SHORT: fewer than 5 bytes are
+ * here. PEEK_BAD: its length is impossible (below 4 or above `max`, which
+ * bounds the whole message without its type byte, as max_packet_size does).
+ */
+enum peek msg_peek(const uint8_t *p, size_t n, uint32_t max, struct msg *m);
+
+/* A bounded cursor over a body. A read past the end returns zeros and sets `bad`; it never reads outside. */
+struct cursor {
+	const uint8_t *p, *end;
+	bool bad;
+};
+
+static inline struct cursor cursor_of(const uint8_t *p, size_t n)
+{
+	return (struct cursor){p, p + n, false};
+}
+
+static inline struct cursor msg_cursor(const struct msg *m)
+{
+	return cursor_of(m->body, m->have);
+}
+
+static inline size_t cursor_left(const struct cursor *c)
+{
+	return (size_t)(c->end - c->p);
+}
+
+uint8_t cursor_u8(struct cursor *c);
+uint16_t cursor_u16(struct cursor *c);
+uint32_t cursor_u32(struct cursor *c);
+struct slice cursor_bytes(struct cursor *c, size_t n);
+
+/* Up to and past the next NUL; the slice is without it. Bad when there is none. */
+struct slice cursor_string(struct cursor *c);
+
+/*
+ * The fields of an ErrorResponse or NoticeResponse that matter here. Those
+ * that are missing are empty slices; a repeated one counts once, the first.
+ */
+struct error_fields {
+	struct slice severity, sqlstate, message, detail, hint;
+};
+bool msg_error_fields(const struct msg *m, struct error_fields *f);

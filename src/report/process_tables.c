@@ -1,0 +1,189 @@
+/*
+ * LISTS, MEM, STATE, CLOSE_REASONS: how the process is doing.
+ */
+#include "report/tables.h"
+
+#include "report/subjects.h"
+
+/* --- LISTS --- */
+
+#define LISTS_COLUMNS(X)                   \
+	X(list, TEXT, cell_text(list))     \
+	X(items, INT4, cell_number((int64_t)items))
+
+static void lists_row(struct row_sink *sink, const char *list, size_t items)
+{
+	const struct cell cells[] = {LISTS_COLUMNS(TABLE_CELL)};
+
+	sink->on_row(sink, cells);
+}
+
+/* Only the number; false when out of memory. */
+static bool count(const struct hub *hub, bool (*gather)(const struct hub *hub, struct subjects *list), size_t *n)
+{
+	struct subjects list;
+
+	if (!gather(hub, &list))
+		return false;
+	*n = list.n;
+	subjects_free(&list);
+	return true;
+}
+
+static size_t count_peers(const struct conf *conf)
+{
+	size_t n = 0;
+
+	for (const struct conf_peer *p = conf->peers; p != NULL; p = p->next)
+		n++;
+	return n;
+}
+
+static bool lists_rows(const struct report *r, struct row_sink *sink)
+{
+	const struct hub *hub = r->hub;
+	size_t ndatabases, nusers, npools;
+	struct dns_figures dns;
+
+	if (!count(hub, subjects_databases, &ndatabases) || !count(hub, subjects_users, &nusers) ||
+	    !count(hub, subjects_pools, &npools))
+		return false;
+	dns_figures(hub->dns, &dns);
+	lists_row(sink, "databases", ndatabases);
+	lists_row(sink, "users", nusers);
+	lists_row(sink, "peers", count_peers(registry_conf(hub->registry)));
+	lists_row(sink, "pools", npools);
+	lists_row(sink, "peer_pools", 0);
+	lists_row(sink, "free_clients", slab_capacity(hub->clients) - slab_used(hub->clients));
+	lists_row(sink, "used_clients", slab_used(hub->clients));
+	lists_row(sink, "login_clients", hub->nlogins);
+	lists_row(sink, "free_servers", slab_capacity(hub->servers) - slab_used(hub->servers));
+	lists_row(sink, "used_servers", slab_used(hub->servers));
+	lists_row(sink, "dns_names", dns.names);
+	lists_row(sink, "dns_zones", 0);
+	lists_row(sink, "dns_queries", dns.queries);
+	lists_row(sink, "dns_pending", dns.pending);
+	return true;
+}
+
+static const struct column lists_columns[] = {LISTS_COLUMNS(TABLE_COLUMN)};
+const struct table table_lists = TABLE("LISTS", lists_columns, lists_rows);
+
+/* --- MEM --- */
+
+/* Of things that differ in size, size is their mean. */
+struct memory {
+	const char *name;
+	size_t size, used, free, total;
+};
+
+#define MEM_COLUMNS(X)                                   \
+	X(name, TEXT, cell_text(m->name))                \
+	X(size, INT4, cell_number((int64_t)m->size))     \
+	X(used, INT4, cell_number((int64_t)m->used))     \
+	X(free, INT4, cell_number((int64_t)m->free))     \
+	X(memtotal, INT4, cell_number((int64_t)m->total))
+
+static void mem_row(struct row_sink *sink, const struct memory *m)
+{
+	const struct cell cells[] = {MEM_COLUMNS(TABLE_CELL)};
+
+	sink->on_row(sink, cells);
+}
+
+static void tell_slab_memory(struct row_sink *sink, const struct slab *slab)
+{
+	struct memory m = {
+		.name = slab_name(slab),
+		.size = slab_object_size(slab),
+		.used = slab_used(slab),
+		.free = slab_capacity(slab) - slab_used(slab),
+		.total = slab_capacity(slab) * slab_object_size(slab),
+	};
+
+	mem_row(sink, &m);
+}
+
+static size_t mean(size_t total, size_t n)
+{
+	return n == 0 ? 0 : total / n;
+}
+
+static void tell_buffers(struct row_sink *sink, const struct bufpool *pool)
+{
+	struct bufpool_figures f;
+	struct memory m = {.name = "iobuf_cache"};
+
+	bufpool_figures(pool, &f);
+	m.used = f.lent;
+	m.free = f.kept;
+	m.total = f.lent_bytes + f.kept_bytes;
+	m.size = mean(m.total, m.used + m.free);
+	mem_row(sink, &m);
+}
+
+static bool mem_rows(const struct report *r, struct row_sink *sink)
+{
+	struct memory atoms = {"atom_cache", mean(atom_memory(), atom_count()), atom_count(), 0, atom_memory()};
+
+	tell_slab_memory(sink, r->hub->servers);
+	tell_slab_memory(sink, r->hub->clients);
+	tell_buffers(sink, r->hub->loop->bufs);
+	mem_row(sink, &atoms);
+	return true;
+}
+
+static const struct column mem_columns[] = {MEM_COLUMNS(TABLE_COLUMN)};
+const struct table table_mem = TABLE("MEM", mem_columns, mem_rows);
+
+/* --- STATE --- */
+
+#define STATE_COLUMNS(X)                  \
+	X(key, TEXT, cell_text(key))      \
+	X(value, TEXT, cell_text(is_so ? "yes" : "no"))
+
+static void state_row(struct row_sink *sink, const char *key, bool is_so)
+{
+	const struct cell cells[] = {STATE_COLUMNS(TABLE_CELL)};
+
+	sink->on_row(sink, cells);
+}
+
+static bool state_rows(const struct report *r, struct row_sink *sink)
+{
+	/* Waiting for servers means that none is given out any more, which is what a pause is. */
+	bool is_paused = r->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
+
+	state_row(sink, "active", !is_paused);
+	state_row(sink, "paused", is_paused);
+	state_row(sink, "suspended", false);
+	return true;
+}
+
+static const struct column state_columns[] = {STATE_COLUMNS(TABLE_COLUMN)};
+const struct table table_state = TABLE("STATE", state_columns, state_rows);
+
+/* --- CLOSE_REASONS --- */
+
+#define CLOSE_REASONS_COLUMNS(X)                                 \
+	X(reason, TEXT, cell_text(info->symbol))                 \
+	X(sqlstate, TEXT, cell_text(info->sqlstate))             \
+	X(message, TEXT, cell_text(info->text))                  \
+	X(clients, INT8, cell_number((int64_t)hub->closes[i]))
+
+/* Every reason there is, with how many clients were closed for it. */
+static bool close_reasons_rows(const struct report *r, struct row_sink *sink)
+{
+	const struct hub *hub = r->hub;
+
+	for (size_t i = 0; i < CLOSE_REASON_COUNT; i++) {
+		const struct close_reason_info *info = &close_reasons[i];
+		const struct cell cells[] = {CLOSE_REASONS_COLUMNS(TABLE_CELL)};
+
+		sink->on_row(sink, cells);
+	}
+	return true;
+}
+
+static const struct column close_reasons_columns[] = {CLOSE_REASONS_COLUMNS(TABLE_COLUMN)};
+const struct table table_close_reasons = TABLE("CLOSE_REASONS", close_reasons_columns, close_reasons_rows);

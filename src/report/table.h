@@ -1,0 +1,104 @@
+/*
+ * A table that people look at: its columns, and a function that tells its
+ * rows as typed cells. How they are shown (the console's SHOW, say) is the
+ * business of whoever hands in the sink.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "pool/stats.h"
+#include "session/hub.h"
+
+/* What the tables tell about. */
+struct report {
+	const struct hub *hub;
+	const struct stats_history *console; /* of the console itself, which is no pool */
+	const char *version;                 /* of this program */
+	int listen_port;
+};
+
+/* X(name, PostgreSQL's type, its size) */
+#define COLUMN_TYPES(X)     \
+	X(TEXT, 25, -1)     \
+	X(INT4, 23, 4)      \
+	X(INT8, 20, 8)      \
+	X(NUMERIC, 1700, -1) \
+	X(TIME, 25, -1)     \
+	X(BYTEA, 17, -1)
+
+enum column_type {
+#define X(name, oid, size) COLUMN_##name,
+	COLUMN_TYPES(X)
+#undef X
+};
+
+struct column {
+	const char *name;
+	enum column_type type;
+};
+
+uint32_t column_oid(enum column_type type);
+int16_t column_size(enum column_type type);
+
+struct cell {
+	enum { CELL_NULL, CELL_NUMBER, CELL_TEXT, CELL_TIME } kind;
+	int64_t number;              /* NUMBER; TIME: microseconds since 1970 */
+	struct slice text;           /* TEXT */
+};
+
+static inline struct cell cell_null(void)
+{
+	return (struct cell){.kind = CELL_NULL};
+}
+
+static inline struct cell cell_number(int64_t number)
+{
+	return (struct cell){.kind = CELL_NUMBER, .number = number};
+}
+
+static inline struct cell cell_slice(struct slice text)
+{
+	return (struct cell){.kind = CELL_TEXT, .text = text};
+}
+
+/* NULL gives a null. */
+static inline struct cell cell_text(const char *text)
+{
+	return text == NULL ? cell_null() : cell_slice(slice_of(text));
+}
+
+/* A point of the monotonic clock. */
+struct cell cell_time(uint64_t monotonic_us);
+
+#define CELL_ROOM 64
+
+/* What a cell reads as: its own text, or what is written into the caller's room. Not for nulls. */
+struct slice cell_print(const struct cell *cell, char room[CELL_ROOM]);
+
+/* Takes a row, as many cells as the table has columns; they and their texts go when it returns. */
+struct row_sink {
+	void (*on_row)(struct row_sink *sink, const struct cell *cells);
+};
+
+struct table {
+	const char *name;            /* as in SHOW */
+	const struct column *columns;
+	size_t ncolumns;
+	/* Tells all rows; false when out of memory, some may have been told by then. */
+	bool (*rows)(const struct report *r, struct row_sink *sink);
+};
+
+/*
+ * A table's columns are a list of X(name, type, cell), from which both the
+ * header and each row are made, so that they cannot disagree.
+ */
+#define TABLE_COLUMN(name, type, cell) {#name, COLUMN_##type},
+#define TABLE_CELL(name, type, cell) cell,
+#define TABLE(name_, columns_, rows_)                                                             \
+	{                                                                                         \
+		.name = (name_), .columns = (columns_),                                           \
+		.ncolumns = sizeof(columns_) / sizeof((columns_)[0]), .rows = (rows_),            \
+	}

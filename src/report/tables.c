@@ -1,0 +1,16 @@
+#include "report/tables.h"
+
+const struct table *const tables[TABLE_COUNT] = {
+#define X(symbol) &table_##symbol,
+	TABLES(X)
+#undef X
+};
+
+const struct table *table_find(struct slice name)
+{
+	for (size_t i = 0; i < TABLE_COUNT; i++) {
+		if (slice_is_nocase(name, tables[i]->name))
+			return tables[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,39 @@
+/*
+ * All tables there are.
+ */
+#pragma once
+#include "report/table.h"
+
+/* The PgBouncer whose layouts these are: monitors choose theirs by this number. */
+#define TABLES_COMPATIBLE "1.25.2"
+
+/* X(symbol), in the order in which HELP names them. */
+#define TABLES(X)         \
+	X(config)         \
+	X(databases)      \
+	X(pools)          \
+	X(clients)        \
+	X(servers)        \
+	X(users)          \
+	X(version)        \
+	X(lists)          \
+	X(mem)            \
+	X(state)          \
+	X(close_reasons)  \
+	X(stats)          \
+	X(stats_totals)   \
+	X(stats_averages) \
+	X(totals)
+
+#define X(symbol) extern const struct table table_##symbol;
+TABLES(X)
+#undef X
+
+#define X(symbol) +1
+enum { TABLE_COUNT = 0 TABLES(X) };
+#undef X
+
+extern const struct table *const tables[TABLE_COUNT];
+
+/* By its name, in any case; NULL if there is none. */
+const struct table *table_find(struct slice name);

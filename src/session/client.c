@@ -1,0 +1,450 @@
+#include "session/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "proto/out.h"
+#include "session/server.h"
+#include "session/timeouts.h"
+
+static void on_deadline(struct deadline *d)
+{
+	struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
+
+	if (c->state == CLIENT_WAITING)
+		client_close(c, CLOSE_QUERY_WAIT_TIMEOUT);
+	else if (c->state == CLIENT_AWAIT_WELCOME)
+		client_close(c, CLOSE_LOGIN_TIMEOUT_DOWN);
+	else
+		client_close(c, CLOSE_LOGIN_TIMEOUT);
+}
+
+/* It may be the user's own doing (a forgotten transaction elsewhere), so it is good to know. */
+static void on_wait_notify(struct deadline *d)
+{
+	struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
+	const struct out_error notice = {
+		.severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = "No server connection available in postgres backend, client being queued",
+	};
+	struct strbuf out;
+
+	deadline_arm(d, pool_session(client_pool(c))->query_wait);
+	strbuf_init(&out);
+	out_error_response(&out, 'N', &notice);
+	if (!out.failed)
+		conn_write(&c->conn, out.p, out.n);
+	strbuf_fini(&out);
+}
+
+void client_set_up_deadlines(struct pool_session *ps)
+{
+	uint64_t wait = ps->pool->settings.query_wait_timeout_us;
+	uint64_t notify = (uint64_t)hub_settings(ps->hub)->query_wait_notify;
+
+	if (wait != 0 && notify >= wait)
+		notify = 0;
+	ps->wait_notify = deadline_list_unless_0(ps->hub->loop, notify, on_wait_notify);
+	ps->query_wait = deadline_list_unless_0(ps->hub->loop, wait == 0 ? 0 : wait - notify, on_deadline);
+}
+
+static struct deadline_list *wait_list(const struct client *c)
+{
+	const struct pool_session *ps = pool_session(client_pool(c));
+
+	return ps->wait_notify != NULL ? ps->wait_notify : ps->query_wait;
+}
+
+static struct deadline_list *deadline_of_state(const struct client *c)
+{
+	switch (c->state) {
+	case CLIENT_STARTUP:
+		return deadline_list_unless_0(c->hub->loop, (uint64_t)hub_settings(c->hub)->client_login_timeout, on_deadline);
+	case CLIENT_WAITING:
+		return wait_list(c);
+	case CLIENT_IDLE:
+		return timeouts_of(c->user)->client_idle;
+	default:
+		return NULL;
+	}
+}
+
+void client_enter(struct client *c, enum client_state state)
+{
+	c->state = (uint8_t)state;
+	/* One span covers the whole login. */
+	if (state == CLIENT_AUTH || state == CLIENT_AUTH_WAIT || state == CLIENT_AWAIT_WELCOME)
+		return;
+	if (state == CLIENT_STARTUP || state == CLIENT_WAITING || state == CLIENT_IDLE || deadline_is_armed(&c->deadline))
+		deadline_arm(&c->deadline, deadline_of_state(c));
+}
+
+static size_t bytes_for_state(struct client *c, const uint8_t *p, size_t n)
+{
+	switch (c->state) {
+	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+		return client_login_bytes(c, p, n);
+	case CLIENT_IDLE:
+	case CLIENT_ACTIVE:
+		return client_query_bytes(c, p, n);
+	case CLIENT_CONSOLE:
+		return client_console_bytes(c, p, n);
+	case CLIENT_CANCEL:
+		return n;
+	default:
+		/*
+		 * It has said what it wants and waits; if it says more, that
+		 * stays in the kernel's buffer, not in our memory.
+		 */
+		conn_pause(&c->conn);
+		return 0;
+	}
+}
+
+static bool is_waiting(const struct client *c)
+{
+	return c->state == CLIENT_WAITING || c->state == CLIENT_AUTH_WAIT || c->state == CLIENT_AWAIT_WELCOME;
+}
+
+static size_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
+{
+	struct client *c = (struct client *)conn;
+	size_t pos = 0, taken;
+
+	/* What follows the end of the login, or of one console command, is for the next. */
+	do {
+		taken = bytes_for_state(c, p + pos, n - pos);
+		if (taken == CONN_CLOSED)
+			return CONN_CLOSED;
+		pos += taken;
+	} while (taken > 0 && pos < n && !is_waiting(c));
+	return pos;
+}
+
+static void on_drained(struct conn *conn)
+{
+	struct client *c = (struct client *)conn;
+
+	if (c->server != NULL)
+		conn_resume(&c->server->conn);
+	else if (c->state == CLIENT_IDLE || c->state == CLIENT_CONSOLE)
+		conn_resume(conn);
+}
+
+/* Whatever OpenSSL has to say of the end of a connection; nothing when the peer has just closed. */
+static void close_for_tls(struct client *c)
+{
+	struct strbuf text;
+
+	strbuf_init(&text);
+	if (tls_explain(c->conn.tls, -1, &text) && !text.failed)
+		client_close_with(c, CLOSE_TLS_FAILED, text.p, NULL);
+	else
+		client_close(c, CLOSE_CLIENT_EOF);
+	strbuf_fini(&text);
+}
+
+static void on_closed(struct conn *conn, int error)
+{
+	struct client *c = (struct client *)conn;
+
+	if (error == EPROTO && conn->tls != NULL)
+		close_for_tls(c);
+	else
+		client_close(c, CLOSE_CLIENT_EOF);
+}
+
+static void on_client_hello(struct conn *conn)
+{
+	struct client *c = (struct client *)conn;
+
+	c->is_direct_tls = true;
+	client_start_tls(c);
+}
+
+static void on_secured(struct conn *conn)
+{
+	client_secured((struct client *)conn);
+}
+
+static void on_buried(struct conn *conn)
+{
+	struct client *c = (struct client *)conn;
+
+	slab_give(c->hub->clients, c);
+}
+
+static const struct conn_ops ops = {
+	.on_secured = on_secured,
+	.on_client_hello = on_client_hello,
+	.on_bytes = on_bytes,
+	.on_drained = on_drained,
+	.on_closed = on_closed,
+	.on_buried = on_buried,
+};
+
+void client_accept(struct hub *hub, int fd, bool is_unix)
+{
+	struct client *c = slab_take(hub->clients);
+
+	if (c == NULL) {
+		close(fd);
+		return;
+	}
+	c->hub = hub;
+	c->id = ++hub->last_id;
+	c->connected_at = c->request_at = clock_us();
+	c->is_unix = is_unix;
+	c->params = paramset_ref(hub->no_params);
+	addr_of_peer(&c->peer, fd);
+	if (!is_unix)
+		tcp_apply(fd, &hub->tcp);
+	hub->nlogins++;
+	conn_open(&c->conn, hub->loop, fd, &ops);
+	if (hub->tls.clients != NULL)
+		conn_sniff(&c->conn);
+	client_enter(c, CLIENT_STARTUP);
+	client_log(c, LOG_LEVEL_DEBUG, "got connection");
+}
+
+/* Leaves the counts that it is in. */
+static void uncount(struct client *c)
+{
+	struct pool *pool = client_pool(c);
+
+	if (c->login != NULL || c->state == CLIENT_STARTUP || c->state == CLIENT_CANCEL)
+		c->hub->nlogins--;
+	else if (pool != NULL)
+		pool->nclients--;
+	if (c->database != NULL && --c->database->nclients == 0)
+		timeouts_database_unused(c->hub, c->database);
+	if (c->user != NULL)
+		c->user->nclients--;
+	if (c->is_counted)
+		c->hub->nclients--;
+}
+
+/* What becomes of the server of a client that has gone. */
+static void dispose_of_server(struct server *s)
+{
+	s->client = NULL;
+	if (s->phase == SERVER_TASK)
+		return; /* goes to the next client when the task is done */
+	if (server_is_between_transactions(s))
+		server_release(s);
+	else
+		server_close(s, "client disconnect while server was not ready");
+}
+
+static void destroy(struct client *c)
+{
+	struct hub *hub = c->hub;
+	struct server *s = c->server;
+
+	pool_forget(&c->waiter);
+	uncount(c);
+	deadline_disarm(&c->deadline);
+	client_login_free(&c->login);
+	paramset_unref(hub->params, &c->params);
+	c->server = NULL;
+	c->state = CLIENT_CLOSED;
+	conn_close(&c->conn);
+	if (s != NULL)
+		dispose_of_server(s);
+	if (hub->shutdown != SHUTDOWN_NOT)
+		hub->on_quiet(hub->on_quiet_arg);
+}
+
+/* An error would be taken for data when the client is in the middle of a message from the server. */
+static bool can_be_told(const struct client *c)
+{
+	return !c->is_mid_message && (c->server == NULL || c->server->remain == 0);
+}
+
+static const char *sqlstate_for(const struct client *c, const char *sqlstate, bool is_servers)
+{
+	if (!is_servers && hub_settings(c->hub)->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER)
+		return "08P01";
+	return sqlstate;
+}
+
+static void tell(struct client *c, const struct out_error *e)
+{
+	struct strbuf out;
+
+	strbuf_init(&out);
+	out_error_response(&out, 'E', e);
+	if (!out.failed)
+		conn_write(&c->conn, out.p, out.n);
+	strbuf_fini(&out);
+	if (hub_settings(c->hub)->log_pooler_errors)
+		client_log(c, LOG_LEVEL_WARNING, "pooler error: %s", e->message);
+}
+
+static void log_closing(const struct client *c, enum close_reason why, const char *text)
+{
+	enum log_level level = close_reasons[why].level;
+
+	/* A probe that connects and leaves is no event. */
+	if (c->state == CLIENT_STARTUP && why == CLOSE_CLIENT_EOF)
+		level = LOG_LEVEL_DEBUG;
+	if (hub_settings(c->hub)->log_disconnections || level == LOG_LEVEL_ERROR)
+		client_log(c, level > LOG_LEVEL_LOG ? level : LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)",
+			   text, (clock_us() - c->connected_at) / CLOCK_SECOND);
+}
+
+static void close_with_text(struct client *c, enum close_reason why, const char *text, const struct close_error *e,
+			    bool is_servers)
+{
+	if (c->state == CLIENT_CLOSED)
+		return;
+	if (close_reasons[why].is_told && can_be_told(c)) {
+		const struct out_error error = {.severity = "FATAL",
+						.sqlstate = sqlstate_for(c, e->sqlstate, is_servers),
+						.message = text,
+						.detail = e->detail,
+						.hint = e->hint};
+		tell(c, &error);
+	}
+	c->hub->closes[why]++;
+	log_closing(c, why, text);
+	destroy(c);
+}
+
+/* The reason's text with the subject in the place of %s. */
+static void compose(struct strbuf *text, const char *pattern, const char *subject)
+{
+	const char *hole = strstr(pattern, "%s");
+
+	if (hole == NULL) {
+		strbuf_add_str(text, pattern);
+		return;
+	}
+	strbuf_add(text, pattern, (size_t)(hole - pattern));
+	strbuf_add_str(text, subject == NULL ? "" : subject);
+	strbuf_add_str(text, hole + 2);
+}
+
+void client_close_hint(struct client *c, enum close_reason why, const char *subject, const char *detail,
+		       const char *hint)
+{
+	const struct close_reason_info *info = &close_reasons[why];
+	const struct close_error e = {
+		.sqlstate = info->sqlstate, .detail = detail, .hint = hint == NULL ? info->hint : hint};
+	struct strbuf text;
+
+	strbuf_init(&text);
+	compose(&text, info->text, subject);
+	close_with_text(c, why, text.failed ? info->text : text.p, &e, false);
+	strbuf_fini(&text);
+}
+
+void client_close_with(struct client *c, enum close_reason why, const char *subject, const char *detail)
+{
+	client_close_hint(c, why, subject, detail, NULL);
+}
+
+/* "query_timeout is 5s." */
+static const char *span_of(const struct client *c, enum setting_id id, char *room, size_t n)
+{
+	int64_t span = registry_user_setting(c->hub->registry, id, c->user);
+
+	snprintf(room, n, "%s is %.6gs.", setting_info(id)->name, (double)span / CLOCK_SECOND);
+	return room;
+}
+
+/* What the setting at fault is set to, for those reasons that a setting is at fault of. */
+static const char *detail_of(const struct client *c, enum close_reason why, char *room, size_t n)
+{
+	const struct settings *s = hub_settings(c->hub);
+
+	switch (why) {
+	case CLOSE_MAX_CLIENT_CONN:
+		snprintf(room, n, "max_client_conn is %" PRId64 ", and as many clients are connected.", s->max_client_conn);
+		return room;
+	case CLOSE_LOGIN_TIMEOUT:
+	case CLOSE_LOGIN_TIMEOUT_DOWN:
+		snprintf(room, n, "client_login_timeout is %.6gs.", (double)s->client_login_timeout / CLOCK_SECOND);
+		return room;
+	case CLOSE_QUERY_WAIT_TIMEOUT:
+		snprintf(room, n,
+			 "query_wait_timeout is %.6gs; the pool has %u server connections (pool_size is %u) and %u waiting clients.",
+			 (double)client_pool(c)->settings.query_wait_timeout_us / CLOCK_SECOND,
+			 pool_server_count(client_pool(c)), client_pool(c)->settings.size, client_pool(c)->nwaiting);
+		return room;
+	case CLOSE_CLIENT_IDLE_TIMEOUT:
+		return span_of(c, SETTING_client_idle_timeout, room, n);
+	case CLOSE_QUERY_TIMEOUT:
+		return span_of(c, SETTING_query_timeout, room, n);
+	case CLOSE_IDLE_TRANSACTION_TIMEOUT:
+		return span_of(c, SETTING_idle_transaction_timeout, room, n);
+	case CLOSE_TRANSACTION_TIMEOUT:
+		return span_of(c, SETTING_transaction_timeout, room, n);
+	case CLOSE_BAD_PACKET:
+		snprintf(room, n, "A message may be at most max_packet_size = %" PRId64 " bytes long.", s->max_packet_size);
+		return room;
+	default:
+		return NULL;
+	}
+}
+
+void client_close(struct client *c, enum close_reason why)
+{
+	char room[256];
+
+	client_close_with(c, why, NULL, detail_of(c, why, room, sizeof(room)));
+}
+
+void client_close_error(struct client *c, enum close_reason why, const struct close_error *e)
+{
+	close_with_text(c, why, e->message, e, true);
+}
+
+const char *client_state_text(const struct client *c)
+{
+	static const char *const texts[] = {
+#define X(name, text) [CLIENT_##name] = text,
+		CLIENT_STATES(X)
+#undef X
+	};
+	return texts[c->state];
+}
+
+void client_log(const struct client *c, enum log_level level, const char *format, ...)
+{
+	char room[512];
+	struct strbuf prefix;
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	strbuf_init_fixed(&prefix, room, sizeof(room));
+	strbuf_addf(&prefix, "C-%p: %s/%s@", (const void *)c, client_database_name(c), client_user_name(c));
+	addr_print(&c->peer, &prefix);
+	strbuf_add_char(&prefix, ' ');
+	va_start(ap, format);
+	log_writev(level, prefix.p, format, ap);
+	va_end(ap);
+}
+
+/* Byte layout of a key: index in bytes 3 to 5, the other bytes random (client_login.c makes it). */
+struct client *client_by_cancel_key(const struct hub *hub, struct slice key)
+{
+	const uint8_t *k = (const uint8_t *)key.p;
+	struct client *c;
+
+	if (key.n != sizeof(c->cancel_key))
+		return NULL;
+	c = slab_at(hub->clients, (uint32_t)k[3] << 16 | (uint32_t)k[4] << 8 | k[5]);
+	if (c == NULL || c->state == CLIENT_CLOSED || c->login != NULL ||
+	    CRYPTO_memcmp(c->cancel_key, k, sizeof(c->cancel_key)) != 0)
+		return NULL;
+	return c;
+}

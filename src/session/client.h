@@ -1,0 +1,119 @@
+/*
+ * A client connection.
+ *
+ * The struct is all that an idle client costs; what only the login needs is a
+ * separate object that goes when it is done.
+ */
+#pragma once
+#include "net/conn.h"
+#include "net/deadline.h"
+#include "pool/pool.h"
+#include "session/close_reasons.h"
+#include "session/hub.h"
+
+/* X(name, text in SHOW CLIENTS) */
+#define CLIENT_STATES(X)                                                  \
+	X(STARTUP, "login")       /* nothing or half a first packet so far */ \
+	X(AUTH, "login")          /* proving who it is */                 \
+	X(AUTH_WAIT, "login")     /* for what others say of who it is */  \
+	X(AWAIT_WELCOME, "waiting") /* until a server tells its parameters */ \
+	X(IDLE, "idle")           /* has no server and wants none */      \
+	X(WAITING, "waiting")     /* for a server */                      \
+	X(ACTIVE, "active")       /* has a server */                      \
+	X(CONSOLE, "active")      /* on the admin console */              \
+	X(CANCEL, "active_cancel_req") /* asked to cancel another client's query */ \
+	X(CLOSED, "closed")
+
+enum client_state {
+#define X(name, text) CLIENT_##name,
+	CLIENT_STATES(X)
+#undef X
+};
+
+struct client_login;
+
+struct client {
+	struct conn conn;                /* first: a conn's callbacks cast */
+	struct pool_client waiter;
+	struct deadline deadline;        /* login, later waiting for a server */
+	struct hub *hub;
+	struct database *database;       /* NULL on the console and before login */
+	struct user *user;               /* who logged in, not a forced user */
+	struct server *server;           /* while ACTIVE */
+	struct client_login *login;      /* until logged in */
+	struct paramset *params;
+	uint64_t id;
+	uint64_t connected_at, request_at;
+	uint8_t cancel_key[8];           /* holds the client's index in the slab */
+	uint32_t remain;                 /* bytes of the current message that are still to come */
+	struct addr peer;
+	uint8_t state;                   /* enum client_state; written by client_enter() alone */
+	bool is_admin;                   /* on the console: may do everything */
+	bool is_unix;
+	uint8_t nrequests;               /* for encryption, so far */
+	bool is_direct_tls;              /* began with the handshake, without SSLRequest */
+	bool is_counted;                 /* in hub->nclients */
+	bool is_mid_message;             /* its server was lost in the middle of a message to it */
+};
+
+/* Takes over an accepted socket. */
+void client_accept(struct hub *hub, int fd, bool is_unix);
+
+void client_enter(struct client *c, enum client_state state);
+
+static inline struct pool *client_pool(const struct client *c)
+{
+	return c->waiter.pool;
+}
+
+/*
+ * Ends a client: tells it why if the reason is one to be told, gives back or
+ * closes its server, logs. The object is freed before the loop sleeps.
+ */
+void client_close(struct client *c, enum close_reason why);
+
+/* The same with the subject that stands for %s in the reason's text (NULL if it has none) and a DETAIL (NULL: none). */
+void client_close_with(struct client *c, enum close_reason why, const char *subject, const char *detail);
+
+/* The same with a HINT in the place of the reason's own (NULL: that one). */
+void client_close_hint(struct client *c, enum close_reason why, const char *subject, const char *detail,
+		       const char *hint);
+
+/* The same with an error of a server's, whose SQLSTATE, DETAIL and HINT the client gets. */
+struct close_error {
+	const char *sqlstate, *message, *detail, *hint;
+};
+void client_close_error(struct client *c, enum close_reason why, const struct close_error *error);
+
+/* Sets up the lists that client_enter(WAITING) arms. */
+struct pool_session;
+void client_set_up_deadlines(struct pool_session *ps);
+
+/* A connection that begins with a TLS handshake, and one whose handshake is done. (client_startup.c) */
+void client_start_tls(struct client *c);
+void client_secured(struct client *c);
+
+/* How the connection is encrypted: "no", or version/cipher/curve. */
+void client_describe_tls(const struct client *c, struct strbuf *text);
+
+/* A log line of this client's: "C-0x...: db/user@host:port text". */
+void client_log(const struct client *c, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+const char *client_database_name(const struct client *c);
+const char *client_user_name(const struct client *c);
+const char *client_state_text(const struct client *c);
+
+/* The client with this cancel key, NULL if there is none. */
+struct client *client_by_cancel_key(const struct hub *hub, struct slice key);
+
+/* Bytes arrived during the login; returns what was taken, or CONN_CLOSED. (client_login.c) */
+size_t client_login_bytes(struct client *c, const uint8_t *p, size_t n);
+
+/* The first server of its pool has logged in, or the pool is known: greets the client. */
+void client_login_welcome(struct client *c);
+void client_login_free(struct client_login **login);
+
+/* Bytes arrived from a logged-in client. (client_query.c) */
+size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n);
+size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n);

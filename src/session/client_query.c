@@ -1,0 +1,234 @@
+/*
+ * What a logged-in client sends: looked at header by header, and forwarded in
+ * runs, straight from the read buffer.
+ */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "proto/msg.h"
+#include "proto/rules.h"
+#include "session/client.h"
+#include "session/server.h"
+#include "session/timeouts.h"
+
+/* Types that a console could mean with the extended query protocol. */
+#define EXTENDED_TYPES "PBDECHS"
+
+/* A longer command cannot be meant for the console. */
+#define CONSOLE_QUERY_MAX 16384
+
+static size_t bad_header(struct client *c, const uint8_t *p)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x%02x", p[0], p[1], p[2], p[3], p[4]);
+	client_close_with(c, CLOSE_BAD_PACKET, text, "A message is longer than max_packet_size, or shorter than its length word.");
+	return CONN_CLOSED;
+}
+
+/*
+ * Gets the client a server for the message at hand. True: it can be sent now.
+ * Otherwise the client waits (for a server, or for it to be set up), is to
+ * read its answers first, or was closed.
+ */
+static bool acquire(struct client *c)
+{
+	struct pool *pool = client_pool(c);
+	struct pool_server *slot;
+	struct server *s;
+
+	if (conn_is_backlogged(&c->conn)) {
+		conn_pause(&c->conn);
+		return false;
+	}
+	if (pool_session_is_down(pool)) {
+		pool_session_refuse(c);
+		return false;
+	}
+	c->request_at = clock_us();
+	switch (pool_acquire(pool, &c->waiter, c->request_at, &slot)) {
+	case POOL_GRANTED:
+		s = server_of_slot(slot);
+		server_link(s, c);
+		return s->phase == SERVER_READY;
+	case POOL_QUEUED_TEST_ONE:
+		client_enter(c, CLIENT_WAITING);
+		server_task_start(server_of_slot(slot), TASK_CHECK);
+		return false;
+	case POOL_QUEUED:
+		client_enter(c, CLIENT_WAITING);
+		pool_session_fill(pool);
+		return false;
+	}
+	return false;
+}
+
+static void forward(struct client *c, const uint8_t *p, size_t n)
+{
+	struct server *s = c->server;
+
+	if (n == 0)
+		return;
+	client_pool(c)->stats.now.bytes_received += n;
+	conn_write(&s->conn, p, n);
+	if (conn_is_backlogged(&s->conn) || owed_is_many(&s->owed))
+		conn_pause(&c->conn);
+}
+
+/* Notes what the server will owe for a message. False: no memory for it, both are closed. */
+static bool note_sent(struct client *c, char type)
+{
+	struct server *s = c->server;
+
+	if (!owed_sent(&s->owed, type)) {
+		server_close_with_client(s, CLOSE_OUT_OF_MEMORY, NULL);
+		return false;
+	}
+	if (s->query_at == 0) {
+		s->query_at = clock_us();
+		timeouts_query_begins(s);
+		if (s->xact_at == 0)
+			s->xact_at = s->query_at;
+	}
+	if (type == 'P')
+		client_pool(c)->stats.now.client_parse_count++;
+	else if (type == 'B')
+		client_pool(c)->stats.now.bind_count++;
+	return true;
+}
+
+/* How far a pass over the bytes has come: [run, pos) is to be forwarded. */
+struct pass {
+	const uint8_t *p;
+	size_t run, pos;
+};
+
+static void flush(struct client *c, struct pass *pass)
+{
+	if (c->server != NULL)
+		forward(c, pass->p + pass->run, pass->pos - pass->run);
+	pass->run = pass->pos;
+}
+
+enum verdict { GO_ON, STOP, GONE };
+
+/* Whether the message may be forwarded, after what it takes for that. */
+static enum verdict prepare(struct client *c, const struct msg *m, struct pass *pass)
+{
+	switch (client_rule(m->type)) {
+	case REQUEST_FORWARD:
+		if (m->type == 'Q' && hub_settings(c->hub)->disable_pqexec) {
+			flush(c, pass);
+			client_close(c, CLOSE_PQEXEC_DISALLOWED);
+			return GONE;
+		}
+		if (c->server == NULL && !acquire(c))
+			return c->state == CLIENT_CLOSED ? GONE : STOP;
+		return note_sent(c, m->type) ? GO_ON : GONE;
+	case REQUEST_COPY:
+		if (c->server != NULL)
+			return note_sent(c, m->type) ? GO_ON : GONE;
+		return GO_ON;
+	case REQUEST_TERMINATE:
+		flush(c, pass);
+		client_close(c, CLOSE_CLIENT_QUIT);
+		return GONE;
+	case REQUEST_REJECT:
+		break;
+	}
+	flush(c, pass);
+	client_close(c, CLOSE_UNKNOWN_PACKET);
+	return GONE;
+}
+
+/* The body of a message, as far as it is here. Without a server (left-over COPY data) it is dropped. */
+static void pass_body(struct client *c, struct pass *pass, size_t n)
+{
+	size_t here = n - pass->pos < c->remain ? n - pass->pos : c->remain;
+
+	pass->pos += here;
+	c->remain -= (uint32_t)here;
+	if (c->server == NULL)
+		pass->run = pass->pos;
+}
+
+size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	uint32_t max = (uint32_t)hub_settings(c->hub)->max_packet_size;
+	struct pass pass = {.p = p};
+
+	if (c->server != NULL && c->server->phase != SERVER_READY) {
+		/* The server is being set up for it: as if it still waited. */
+		conn_pause(&c->conn);
+		return 0;
+	}
+	while (pass.pos < n) {
+		enum verdict verdict;
+		struct msg m;
+
+		if (c->remain > 0) {
+			pass_body(c, &pass, n);
+			continue;
+		}
+		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
+		case PEEK_SHORT:
+			goto out;
+		case PEEK_BAD:
+			flush(c, &pass);
+			return bad_header(c, p + pass.pos);
+		case PEEK_OK:
+			break;
+		}
+		verdict = prepare(c, &m, &pass);
+		if (verdict == GONE)
+			return CONN_CLOSED;
+		if (verdict == STOP)
+			return pass.pos;
+		pass.pos += MSG_HEADER_SIZE;
+		c->remain = m.len;
+		if (c->server == NULL)
+			pass.run = pass.pos;
+	}
+out:
+	flush(c, &pass);
+	/* The end of COPY data that came behind the server's ReadyForQuery is what the release waited for. */
+	if (c->server != NULL && c->remain == 0 && owed_is_clear(&c->server->owed))
+		server_settle(c->server);
+	/* During a shutdown that was the client's last transaction. */
+	return c->state == CLIENT_CLOSED ? CONN_CLOSED : pass.pos;
+}
+
+size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	struct strbuf out;
+	struct msg m;
+	bool is_alive;
+
+	/* One that does not read its answers is not asked for more. */
+	if (conn_is_backlogged(&c->conn)) {
+		conn_pause(&c->conn);
+		return 0;
+	}
+	switch (msg_peek(p, n, CONSOLE_QUERY_MAX, &m)) {
+	case PEEK_SHORT:
+		return 0;
+	case PEEK_BAD:
+		return bad_header(c, p);
+	case PEEK_OK:
+		break;
+	}
+	if (m.type != 'Q') {
+		client_close(c, m.type == 'X' ? CLOSE_CLIENT_QUIT
+			     : strchr(EXTENDED_TYPES, m.type) != NULL ? CLOSE_NO_EXTENDED_CONSOLE : CLOSE_UNKNOWN_PACKET);
+		return CONN_CLOSED;
+	}
+	if (m.have < m.len)
+		return 0;
+	c->request_at = clock_us();
+	strbuf_init(&out);
+	is_alive = c->hub->console->on_query(c, (struct slice){(const char *)m.body, m.len > 0 ? m.len - 1 : 0}, &out);
+	if (is_alive)
+		conn_write(&c->conn, out.p, out.n);
+	strbuf_fini(&out);
+	return is_alive ? MSG_HEADER_SIZE + m.len : CONN_CLOSED;
+}

@@ -1,0 +1,317 @@
+/*
+ * A client's first packet (PostgreSQL manual, 55.2.1 Start-up).
+ */
+#include <string.h>
+
+#include "proto/out.h"
+#include "proto/startup.h"
+#include "session/client_login.h"
+#include "session/server.h"
+
+/* PgBouncer's limits, without the NUL. */
+#define DATABASE_NAME_MAX 63
+#define USER_NAME_MAX 127
+
+/* PostgreSQL cuts application_name here. */
+#define APPLICATION_NAME_MAX 63
+
+const char *client_database_name(const struct client *c)
+{
+	if (c->database != NULL)
+		return c->database->name->text;
+	if (c->state == CLIENT_CONSOLE)
+		return "pgbouncer";
+	return c->login != NULL && c->login->database != NULL ? c->login->database->text : "(nodb)";
+}
+
+const char *client_user_name(const struct client *c)
+{
+	if (c->user != NULL)
+		return c->user->name->text;
+	return c->login != NULL && c->login->user != NULL ? c->login->user->text : "(nouser)";
+}
+
+/* ignore_startup_parameters names it. */
+static bool is_ignored(const struct client *c, struct slice name)
+{
+	return slice_in_list(slice_of(hub_settings(c->hub)->ignore_startup_parameters), name, true);
+}
+
+/* A parameter that is not the protocol's own. False: the client was closed. */
+static bool take_setting(struct client *c, struct slice name, struct slice value, enum close_reason otherwise)
+{
+	const struct hub *hub = c->hub;
+	int i = params_find(hub->params, name);
+
+	if (i >= 0) {
+		if (paramset_change(hub->params, &c->params, (size_t)i, value))
+			return true;
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return false;
+	}
+	if (is_ignored(c, name) || c->login->is_console)
+		return true;
+	client_close_with(c, otherwise, name.p, NULL);
+	return false;
+}
+
+static bool take_options(struct client *c, struct slice options)
+{
+	enum startup_option result;
+	struct slice name, value;
+	struct strbuf scratch;
+	bool ok = true;
+
+	if (is_ignored(c, SLICE_LIT("options")) || c->login->is_console)
+		return true;
+	strbuf_init(&scratch);
+	while ((result = startup_next_option(&options, &scratch, &name, &value)) == STARTUP_OPTION_OK && ok)
+		ok = take_setting(c, name, value, CLOSE_BAD_OPTION);
+	strbuf_fini(&scratch);
+	if (ok && result == STARTUP_OPTION_BAD) {
+		client_close_with(c, CLOSE_BAD_OPTIONS, STARTUP_OPTIONS_ERROR, NULL);
+		return false;
+	}
+	return ok;
+}
+
+/* A regular connection may say so; what a replication connection needs is not here. */
+static bool is_no_replication(struct slice value)
+{
+	return slice_is(value, "0") || slice_is_nocase(value, "off") || slice_is_nocase(value, "false") ||
+	       slice_is_nocase(value, "no");
+}
+
+static bool take_param(struct client *c, struct slice name, struct slice value)
+{
+	if (slice_is(name, "user") || slice_is(name, "database"))
+		return true;
+	if (name.n > 5 && memcmp(name.p, "_pq_.", 5) == 0)
+		return true;
+	if (slice_is(name, "options"))
+		return take_options(c, value);
+	if (slice_is(name, "replication") && is_no_replication(value))
+		return true;
+	return take_setting(c, name, value, CLOSE_BAD_PARAMETER);
+}
+
+static bool take_params(struct client *c, const struct startup *s)
+{
+	struct cursor cursor = startup_params(s);
+	struct slice name, value;
+
+	while (startup_next_param(&cursor, &name, &value))
+		if (!take_param(c, name, value))
+			return false;
+	return true;
+}
+
+static struct slice find_param(const struct startup *s, const char *wanted)
+{
+	struct cursor cursor = startup_params(s);
+	struct slice name, value, found = {NULL, 0};
+
+	while (startup_next_param(&cursor, &name, &value))
+		if (slice_is(name, wanted))
+			found = value;
+	return found;
+}
+
+static bool take_names(struct client *c, const struct startup *s)
+{
+	struct slice user = find_param(s, "user"), database = find_param(s, "database");
+
+	if (user.n == 0) {
+		client_close(c, CLOSE_NO_USER);
+		return false;
+	}
+	if (database.n == 0)
+		database = user;
+	if (user.n > USER_NAME_MAX || database.n > DATABASE_NAME_MAX) {
+		client_close_with(c, CLOSE_NAME_TOO_LONG, user.n > USER_NAME_MAX ? "username" : "database name", NULL);
+		return false;
+	}
+	c->login->user = atom_get(user);
+	c->login->database = atom_get(database);
+	c->login->is_console = slice_is(database, "pgbouncer") || slice_is(database, "pgsluice");
+	if (c->login->user == NULL || c->login->database == NULL) {
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return false;
+	}
+	return true;
+}
+
+static bool add_host_to_application_name(struct client *c)
+{
+	int i = params_find(c->hub->params, SLICE_LIT("application_name"));
+	const struct atom *now = paramset_value(c->params, (size_t)i);
+	char room[512];
+	struct strbuf name;
+
+	strbuf_init_fixed(&name, room, sizeof(room));
+	strbuf_add_str(&name, now == NULL || now->len == 0 ? "app" : now->text);
+	strbuf_add_str(&name, " - ");
+	addr_print(&c->peer, &name);
+	if (name.n > APPLICATION_NAME_MAX)
+		name.n = APPLICATION_NAME_MAX;
+	return paramset_change(c->hub->params, &c->params, (size_t)i, strbuf_slice(&name));
+}
+
+/* A newer minor version or unknown protocol options: tell what we do speak. */
+static void negotiate(struct client *c, const struct startup *s)
+{
+	struct cursor cursor = startup_params(s);
+	struct slice name, value, unknown[16];
+	struct strbuf out;
+	size_t n = 0;
+
+	while (startup_next_param(&cursor, &name, &value))
+		if (name.n > 5 && memcmp(name.p, "_pq_.", 5) == 0 && n < sizeof(unknown) / sizeof(unknown[0]))
+			unknown[n++] = name;
+	if (s->minor == 0 && n == 0)
+		return;
+	strbuf_init(&out);
+	startup_out_negotiate(&out, unknown, n);
+	conn_write(&c->conn, out.p, out.n);
+	strbuf_fini(&out);
+}
+
+/* Consoles are let in beyond the limit: somebody has to look at what goes on. */
+static bool count_in(struct client *c)
+{
+	if (c->login->is_console)
+		return true;
+	if (c->hub->nclients >= (uint64_t)hub_settings(c->hub)->max_client_conn) {
+		client_close(c, CLOSE_MAX_CLIENT_CONN);
+		return false;
+	}
+	c->hub->nclients++;
+	c->is_counted = true;
+	return true;
+}
+
+static void log_attempt(const struct client *c)
+{
+	char room[128];
+	struct strbuf tls;
+
+	strbuf_init_fixed(&tls, room, sizeof(room));
+	client_describe_tls(c, &tls);
+	client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s", c->login->database->text,
+		   c->login->user->text, tls.p);
+}
+
+static void start(struct client *c, const struct startup *s)
+{
+	c->login = calloc(1, sizeof(*c->login));
+	if (c->login == NULL) {
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	if (!take_names(c, s) || !take_params(c, s) || !count_in(c))
+		return;
+	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	if (hub_settings(c->hub)->log_connections)
+		log_attempt(c);
+	negotiate(c, s);
+	client_authenticate(c);
+}
+
+void client_describe_tls(const struct client *c, struct strbuf *text)
+{
+	if (c->conn.tls == NULL)
+		strbuf_add_str(text, "no");
+	else
+		tls_describe(c->conn.tls, text);
+}
+
+void client_start_tls(struct client *c)
+{
+	SSL *tls = tls_accept_new(c->hub->tls.clients, conn_fd(&c->conn));
+
+	if (tls == NULL)
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+	else
+		conn_start_tls(&c->conn, tls);
+}
+
+void client_secured(struct client *c)
+{
+	if (c->is_direct_tls && !tls_has_alpn(c->conn.tls))
+		client_close(c, CLOSE_NO_ALPN);
+}
+
+/*
+ * A request for encryption. Bytes that came along in the clear must not be
+ * taken for encrypted ones, nor for anything else.
+ */
+static size_t answer_request(struct client *c, const struct startup *s, size_t n, bool accept, enum close_reason if_more)
+{
+	if (n > s->size) {
+		client_close(c, if_more);
+		return CONN_CLOSED;
+	}
+	/* One of each kind is all that a client can have to ask. */
+	if (++c->nrequests > 2) {
+		client_close_with(c, CLOSE_BAD_STARTUP, "too many requests for encryption", NULL);
+		return CONN_CLOSED;
+	}
+	conn_write(&c->conn, accept ? "S" : "N", 1);
+	if (accept)
+		client_start_tls(c);
+	return c->state == CLIENT_CLOSED ? CONN_CLOSED : s->size;
+}
+
+/* TLS is on offer, and not there yet. */
+static bool can_start_tls(const struct client *c)
+{
+	return c->hub->tls.clients != NULL && c->conn.tls == NULL;
+}
+
+/* A Unix socket is as safe as it can be. */
+static bool lacks_tls(const struct client *c)
+{
+	return c->hub->tls.client_mode >= TLS_REQUIRE && c->conn.tls == NULL && !c->is_unix;
+}
+
+static size_t startup_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	struct startup s;
+
+	switch (startup_parse(p, n, &s)) {
+	case STARTUP_SHORT:
+		return 0;
+	case STARTUP_BAD:
+		client_close_with(c, CLOSE_BAD_STARTUP, s.error, NULL);
+		return CONN_CLOSED;
+	case STARTUP_OLD_PROTOCOL:
+		client_close(c, CLOSE_OLD_PROTOCOL);
+		return CONN_CLOSED;
+	case STARTUP_SSL_REQUEST:
+		if (c->conn.tls != NULL) {
+			client_close_with(c, CLOSE_BAD_STARTUP, "SSL request inside TLS", NULL);
+			return CONN_CLOSED;
+		}
+		return answer_request(c, &s, n, can_start_tls(c), CLOSE_PLAIN_AFTER_SSL);
+	case STARTUP_GSSENC_REQUEST:
+		return answer_request(c, &s, n, false, CLOSE_PLAIN_AFTER_GSS);
+	case STARTUP_CANCEL:
+		cancel_request_start(c, s.cancel_key);
+		break;
+	case STARTUP_MESSAGE:
+		if (lacks_tls(c))
+			client_close(c, CLOSE_NEEDS_TLS);
+		else
+			start(c, &s);
+		break;
+	}
+	return c->state == CLIENT_CLOSED ? CONN_CLOSED : s.size;
+}
+
+size_t client_login_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	return c->state == CLIENT_STARTUP ? startup_bytes(c, p, n) : client_authenticate_bytes(c, p, n);
+}

@@ -1,0 +1,187 @@
+/*
+ * The end of a login: the client's pool, and the messages that greet it.
+ */
+#include "base/clock.h"
+#include "base/sys.h"
+#include "proto/out.h"
+#include "session/client_login.h"
+#include "session/server.h"
+#include "session/timeouts.h"
+
+/*
+ * Bytes 3 to 5 hold the client's index, the rest is random: five bytes that
+ * somebody who wants to cancel a stranger's query would have to guess.
+ */
+static void make_cancel_key(struct client *c)
+{
+	uint32_t index = slab_index(c->hub->clients, c);
+
+	sys_random(c->cancel_key, sizeof(c->cancel_key));
+	c->cancel_key[0] &= 0x7f; /* read as a process id, it is not negative */
+	c->cancel_key[3] = (uint8_t)(index >> 16);
+	c->cancel_key[4] = (uint8_t)(index >> 8);
+	c->cancel_key[5] = (uint8_t)index;
+}
+
+static void out_welcome_end(struct client *c, struct strbuf *out)
+{
+	const char *notice = hub_settings(c->hub)->login_notify_message;
+
+	out_backend_key_data(out, c->cancel_key, sizeof(c->cancel_key));
+	if (notice[0] != '\0') {
+		const struct out_error e = {.severity = "NOTICE", .sqlstate = "00000", .message = notice};
+
+		out_error_response(out, 'N', &e);
+	}
+	out_ready_for_query(out, 'I');
+}
+
+static void out_console_parameters(const struct client *c, struct strbuf *out)
+{
+	out_parameter_status(out, SLICE_LIT("server_version"), slice_of(c->hub->console->server_version));
+	out_parameter_status(out, SLICE_LIT("client_encoding"), SLICE_LIT("UTF8"));
+	out_parameter_status(out, SLICE_LIT("server_encoding"), SLICE_LIT("UTF8"));
+	out_parameter_status(out, SLICE_LIT("DateStyle"), SLICE_LIT("ISO"));
+	out_parameter_status(out, SLICE_LIT("TimeZone"), SLICE_LIT("GMT"));
+	out_parameter_status(out, SLICE_LIT("standard_conforming_strings"), SLICE_LIT("on"));
+	out_parameter_status(out, SLICE_LIT("is_superuser"), SLICE_LIT("on"));
+}
+
+/* The client is in: what only the login needed goes. */
+static void finish(struct client *c, struct strbuf *out, enum client_state state)
+{
+	if (out->failed) {
+		strbuf_fini(out);
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	client_login_free(&c->login);
+	c->hub->nlogins--;
+	if (client_pool(c) != NULL)
+		client_pool(c)->nclients++;
+	client_enter(c, state);
+	conn_write(&c->conn, out->p, out->n);
+	strbuf_fini(out);
+}
+
+static void welcome_to_console(struct client *c)
+{
+	struct strbuf out;
+
+	make_cancel_key(c);
+	strbuf_init(&out);
+	out_auth(&out, 0);
+	out_console_parameters(c, &out);
+	out_welcome_end(c, &out);
+	finish(c, &out, CLIENT_CONSOLE);
+}
+
+void client_login_welcome(struct client *c)
+{
+	const struct pool_session *ps = pool_session(client_pool(c));
+	struct paramset *params = paramset_ref(ps->params);
+	struct strbuf out;
+
+	strbuf_init(&out);
+	out.failed = !paramset_overlay(c->hub->params, &params, c->params);
+	paramset_unref(c->hub->params, &c->params);
+	c->params = params;
+	make_cancel_key(c);
+	out_auth(&out, 0);
+	strbuf_add_slice(&out, strbuf_slice(&ps->welcome));
+	params_out_status(c->hub->params, c->params, &out);
+	out_welcome_end(c, &out);
+	finish(c, &out, CLIENT_IDLE);
+}
+
+static void enter_console(struct client *c)
+{
+	if (!c->hub->console->may_login(c)) {
+		client_close(c, CLOSE_CONSOLE_DENIED);
+		return;
+	}
+	welcome_to_console(c);
+}
+
+/* What the login has taught about how to log in to servers. */
+static void teach(const struct client *c)
+{
+	const struct client_login *l = c->login;
+	struct pool_lesson lesson = {.looked_up = l->looked_up, .password = l->password};
+
+	if (l->auth != NULL) {
+		struct slice password = client_auth_password(l->auth);
+
+		if (password.n > 0)
+			lesson.password = password.p;
+		lesson.keys = client_auth_keys(l->auth);
+	}
+	pool_secret_learn(client_pool(c), &lesson);
+}
+
+static bool find_pool(struct client *c)
+{
+	struct registry *r = c->hub->registry;
+	struct database *db = registry_database(r, atom_slice(c->login->database));
+	struct pool *pool;
+
+	if (db == NULL) {
+		client_close_with(c, CLOSE_NO_DATABASE, c->login->database->text, NULL);
+		return false;
+	}
+	if (db->is_disabled) {
+		client_close_with(c, CLOSE_DATABASE_DISABLED, c->login->database->text, NULL);
+		return false;
+	}
+	pool = registry_pool(r, db, c->user);
+	if (pool == NULL) {
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return false;
+	}
+	c->waiter.pool = pool;
+	c->database = db;
+	db->nclients++;
+	timeouts_database_used(db);
+	teach(c);
+	return true;
+}
+
+static void enter_pool(struct client *c)
+{
+	struct pool *pool;
+
+	if (c->hub->shutdown != SHUTDOWN_NOT) {
+		client_close(c, CLOSE_POOLER_SHUTDOWN);
+		return;
+	}
+	if (!find_pool(c))
+		return;
+	pool = client_pool(c);
+	if (pool_session(pool)->has_welcome) {
+		client_login_welcome(c);
+		pool_session_fill(pool);
+		return;
+	}
+	if (pool_session_is_down(pool)) {
+		pool_session_refuse(c);
+		return;
+	}
+	client_enter(c, CLIENT_AWAIT_WELCOME);
+	pool_await_login(pool, &c->waiter, clock_us());
+	pool_session_fill(pool);
+}
+
+void client_authenticated(struct client *c)
+{
+	c->user = registry_user(c->hub->registry, atom_slice(c->login->user));
+	if (c->user == NULL) {
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	c->user->nclients++;
+	if (c->login->is_console)
+		enter_console(c);
+	else
+		enter_pool(c);
+}
+

@@ -1,0 +1,79 @@
+/*
+ * What all sessions share: the loop, the registry, the tables of clients and
+ * servers, and how the program is doing. The pooler fills it in and passes it
+ * down; nothing in it is global.
+ */
+#pragma once
+#include <bsd/sys/queue.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "auth/keys.h"
+#include "auth/client_auth.h"
+#include "auth/helper.h"
+#include "base/slab.h"
+#include "conf/conf.h"
+#include "net/dns.h"
+#include "net/listen.h"
+#include "net/loop.h"
+#include "pool/registry.h"
+#include "proto/params.h"
+#include "session/close_reasons.h"
+#include "session/tls_setup.h"
+
+struct auth_queries;
+struct cancel_request;
+struct client;
+struct server;
+
+/* How the program is ending, if it is. */
+enum shutdown_mode {
+	SHUTDOWN_NOT,
+	SHUTDOWN_WAIT_FOR_SERVERS,       /* as soon as no transaction (session mode: no session) is open */
+	SHUTDOWN_WAIT_FOR_CLIENTS,       /* as soon as the last client has left */
+};
+
+/* The admin console, a database without servers; the layer above fills it in. */
+struct console_ops {
+	/* Needs no password: whom the process belongs to, over the Unix socket. Asked before authentication. */
+	bool (*is_owner)(struct client *c);
+	/* What a user may do on it: everything, look only, nothing. */
+	bool (*may_login)(struct client *c);
+	/* A whole simple query: appends the reply, ReadyForQuery included, or closes the client (then false). */
+	bool (*on_query)(struct client *c, struct slice sql, struct strbuf *out);
+	const char *server_version;      /* ParameterStatus of that name */
+};
+
+struct hub {
+	struct loop *loop;
+	struct dns *dns;
+	struct registry *registry;
+	struct slab *clients, *servers;
+	struct params *params;
+	struct paramset *no_params;      /* the empty set */
+	struct keycache *keys;
+	struct auth_helper *auth_helper; /* PAM and LDAP */
+	struct auth_queries *auth_queries;
+	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
+	enum secret_type mock_type;      /* what most users of auth_file have */
+	enum secret_type looked_up_type; /* what auth_query found last */
+	const struct console_ops *console;
+	struct tcp_options tcp;
+	struct tls_cache *tls_cache;
+	struct tls_setup tls;
+	enum shutdown_mode shutdown;
+	TAILQ_HEAD(, cancel_request) cancels; /* those under way */
+	unsigned nclients;               /* past their startup packet, consoles not counted */
+	unsigned nlogins;                /* not logged in yet */
+	uint64_t last_id;
+	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
+	uint64_t started_at;
+	/* Tells the root that something it waits for may have happened (the last client left, say). */
+	void (*on_quiet)(void *arg);
+	void *on_quiet_arg;
+};
+
+static inline const struct settings *hub_settings(const struct hub *hub)
+{
+	return &registry_conf(hub->registry)->s;
+}

@@ -1,0 +1,378 @@
+#include "session/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "proto/out.h"
+
+static struct server *of_deadline(struct deadline *d)
+{
+	return (struct server *)((char *)d - offsetof(struct server, deadline));
+}
+
+void server_log(const struct server *s, enum log_level level, const char *format, ...)
+{
+	const struct pool *pool = s->slot.pool;
+	char room[512];
+	struct strbuf prefix;
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	strbuf_init_fixed(&prefix, room, sizeof(room));
+	strbuf_addf(&prefix, "S-%p: %s/%s@", (const void *)s, pool->database->name->text, pool->user->name->text);
+	addr_print(&s->peer, &prefix);
+	strbuf_add_char(&prefix, ' ');
+	va_start(ap, format);
+	log_writev(level, prefix.p, format, ap);
+	va_end(ap);
+}
+
+/* ------------------------------------------------------------------ what the connection reports */
+
+static void on_connected(struct conn *conn)
+{
+	server_login_connected((struct server *)conn);
+}
+
+static size_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
+{
+	struct server *s = (struct server *)conn;
+	size_t pos = 0;
+
+	while (pos < n) {
+		uint8_t before = s->phase;
+		size_t taken;
+
+		if (before == SERVER_LOGIN)
+			taken = server_login_bytes(s, p + pos, n - pos);
+		else if (before == SERVER_TLS)
+			taken = server_login_tls_bytes(s, p + pos, n - pos);
+		else if (before == SERVER_TASK)
+			taken = server_task_bytes(s, p + pos, n - pos);
+		else
+			taken = server_query_bytes(s, p + pos, n - pos);
+		if (taken == CONN_CLOSED)
+			return CONN_CLOSED;
+		pos += taken;
+		/* What follows the end of one phase belongs to the next. */
+		if (s->phase == before)
+			break;
+	}
+	return pos;
+}
+
+static void on_drained(struct conn *conn)
+{
+	struct server *s = (struct server *)conn;
+
+	/* One to whom too much is owed goes on when that has become less. */
+	if (s->client != NULL && !owed_is_many(&s->owed))
+		conn_resume(&s->client->conn);
+	/* The ReadyForQuery may have overtaken what has only now been sent. */
+	if (s->client != NULL)
+		server_settle(s);
+}
+
+/*
+ * The handshake or the login has failed, or the server has gone away instead
+ * of an answer. In TLS 1.3 a server that dislikes our certificate says so only
+ * when our part of the handshake is done.
+ */
+static void close_login(struct server *s, const char *what, int error)
+{
+	struct strbuf why;
+
+	strbuf_init(&why);
+	if (s->conn.tls != NULL && error == EPROTO)
+		tls_explain(s->conn.tls, -1, &why);
+	server_login_broken(s, what, why.n > 0 && !why.failed ? why.p : error ? strerror(error) : NULL);
+	strbuf_fini(&why);
+}
+
+static void on_secured(struct conn *conn)
+{
+	server_login_secured((struct server *)conn);
+}
+
+static void on_closed(struct conn *conn, int error)
+{
+	struct server *s = (struct server *)conn;
+
+	if (s->phase == SERVER_CONNECTING)
+		server_login_connect_failed(s, error);
+	else if (s->phase == SERVER_TLS)
+		close_login(s, "TLS handshake failed", error);
+	else if (s->phase == SERVER_LOGIN)
+		close_login(s, "server closed the connection during login", error);
+	else if (s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_CRASHED,
+					 "The server closed the connection; what became of the transaction is not known.");
+	else
+		server_close(s, "server conn crashed?");
+}
+
+static void on_buried(struct conn *conn)
+{
+	struct server *s = (struct server *)conn;
+
+	slab_give(s->hub->servers, s);
+}
+
+const struct conn_ops server_conn_ops = {.on_connected = on_connected,
+					 .on_secured = on_secured,
+					 .on_bytes = on_bytes,
+					 .on_drained = on_drained,
+					 .on_closed = on_closed,
+					 .on_buried = on_buried};
+
+/* ------------------------------------------------------------------ deadlines */
+
+/* Idle for server_idle_timeout; a pool keeps its minimum. */
+static void on_idle_too_long(struct deadline *d)
+{
+	struct server *s = of_deadline(d);
+	const struct pool *pool = s->slot.pool;
+
+	if (pool_server_count(pool) > pool->settings.min_size)
+		server_close(s, "server idle timeout");
+	else
+		deadline_arm(&s->deadline, pool_session(pool)->server_idle);
+}
+
+/* Bounds the login, and statements of our own, which a server that has died in the meantime never answers. */
+static void on_connect_too_long(struct deadline *d)
+{
+	struct server *s = of_deadline(d);
+
+	if (s->slot.state == POOL_SERVER_NEW)
+		server_login_timed_out(s);
+	else if (s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_CRASHED,
+					 "The server did not take over the session's parameters within server_connect_timeout.");
+	else
+		server_close(s, s->task == TASK_CHECK ? "test query timeout" : "server_connect_timeout");
+}
+
+static void on_lifetime(struct deadline *d)
+{
+	struct server *s = (struct server *)((char *)d - offsetof(struct server, lifetime));
+
+	if (s->slot.state == POOL_SERVER_IDLE && pool_session_lifetime_is_over(s))
+		server_close(s, "server lifetime over");
+	else
+		deadline_arm(&s->lifetime, pool_session(s->slot.pool)->server_lifetime_again);
+}
+
+void server_set_up_deadlines(struct pool_session *ps)
+{
+	const struct settings *s = hub_settings(ps->hub);
+	const struct pool_settings *set = &ps->pool->settings;
+	uint64_t gap = set->server_lifetime_us / (set->size > 0 ? set->size : 1);
+
+	ps->server_connect = deadline_list_unless_0(ps->hub->loop, (uint64_t)s->server_connect_timeout, on_connect_too_long);
+	ps->server_idle = deadline_list_unless_0(ps->hub->loop, (uint64_t)s->server_idle_timeout, on_idle_too_long);
+	ps->server_lifetime = deadline_list_unless_0(ps->hub->loop, set->server_lifetime_us, on_lifetime);
+	ps->server_lifetime_again = deadline_list_unless_0(ps->hub->loop, gap, on_lifetime);
+}
+
+/* ------------------------------------------------------------------ beginning and end */
+
+void server_open(struct pool *pool)
+{
+	struct hub *hub = pool_session(pool)->hub;
+	struct server *s = slab_take(hub->servers);
+
+	if (s == NULL) {
+		const struct close_error e = {.sqlstate = "53200", .message = "out of memory"};
+
+		pool_session_failed(pool, &e, false);
+		return;
+	}
+	s->hub = hub;
+	s->id = ++hub->last_id;
+	s->params = paramset_ref(hub->no_params);
+	s->host_index = pool->database->next_host;
+	s->slot.connected_at = s->request_at = clock_us();
+	owed_init(&s->owed);
+	pool_server_join(pool, &s->slot);
+	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
+	server_login_start(s);
+}
+
+static void say_goodbye(struct server *s)
+{
+	static const uint8_t terminate[] = {'X', 0, 0, 0, 4};
+	/* In the middle of a client's message this would be taken for the rest of it, and the message be run. */
+	bool may_talk = s->phase == SERVER_READY && owed_is_clear(&s->owed);
+
+	if (may_talk && !conn_is_backlogged(&s->conn))
+		conn_write(&s->conn, terminate, sizeof(terminate));
+}
+
+void server_destroy(struct server *s, const char *why)
+{
+	struct hub *hub = s->hub;
+
+	if (hub_settings(hub)->log_disconnections)
+		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", why,
+			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
+	say_goodbye(s);
+	deadline_disarm(&s->deadline);
+	deadline_disarm(&s->lifetime);
+	deadline_disarm(&s->query_deadline);
+	deadline_disarm(&s->xact_deadline);
+	server_login_free(&s->login);
+	owed_fini(&s->owed);
+	paramset_unref(hub->params, &s->params);
+	paramset_unref(hub->params, &s->params_before);
+	pool_server_leave(&s->slot);
+	s->phase = SERVER_CLOSED;
+	if (s->conn.is_open)
+		conn_close(&s->conn);
+	else
+		slab_give(hub->servers, s);
+}
+
+void server_close(struct server *s, const char *why)
+{
+	struct pool *pool = s->slot.pool;
+	struct hub *hub = s->hub;
+
+	if (s->phase == SERVER_CLOSED)
+		return;
+	server_destroy(s, why);
+	pool_session_fill(pool);
+	if (hub->shutdown != SHUTDOWN_NOT)
+		hub->on_quiet(hub->on_quiet_arg);
+}
+
+void server_close_with_client(struct server *s, enum close_reason why, const char *detail)
+{
+	struct client *c = s->client;
+
+	/* The rest of a message that was begun will never come: an error in its place would be taken for data. */
+	c->is_mid_message = s->phase == SERVER_READY && s->remain > 0;
+	s->client = NULL;
+	c->server = NULL;
+	if (detail == NULL)
+		client_close(c, why);
+	else
+		client_close_with(c, why, NULL, detail);
+	server_close(s, close_reasons[why].text);
+}
+
+/* ------------------------------------------------------------------ who has it */
+
+bool server_is_between_transactions(const struct server *s)
+{
+	return s->phase == SERVER_READY && s->status == 'I' && s->remain == 0 && owed_is_clear(&s->owed) &&
+	       !conn_is_backlogged(&s->conn) && (s->client == NULL || s->client->remain == 0);
+}
+
+void server_link(struct server *s, struct client *c)
+{
+	s->client = c;
+	c->server = s;
+	s->request_at = clock_us();
+	client_enter(c, CLIENT_ACTIVE);
+	if (deadline_is_armed(&s->deadline))
+		deadline_disarm(&s->deadline);
+	if (c->params != s->params)
+		server_task_start(s, TASK_SWITCH);
+}
+
+static const char *reason_to_close(const struct server *s)
+{
+	if (s->slot.close_needed)
+		return "database configuration changed";
+	if (s->slot.pool->is_dead)
+		return "database removed";
+	return NULL;
+}
+
+static bool needs_reset(const struct server *s)
+{
+	const struct settings *set = hub_settings(s->hub);
+
+	return set->server_reset_query[0] != '\0' &&
+	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
+}
+
+void server_release(struct server *s)
+{
+	struct client *c = s->client;
+	const char *why;
+
+	if (c != NULL) {
+		s->client = NULL;
+		c->server = NULL;
+		client_enter(c, CLIENT_IDLE);
+		/* It may have been held back while much was owed to it. */
+		conn_unpause(&c->conn);
+	}
+	conn_unpause(&s->conn);
+	s->query_at = s->xact_at = 0;
+	deadline_disarm(&s->query_deadline);
+	deadline_disarm(&s->xact_deadline);
+	why = reason_to_close(s);
+	if (why == NULL && pool_session_lifetime_is_over(s))
+		why = "server lifetime over";
+	if (why != NULL)
+		server_close(s, why);
+	else if (needs_reset(s))
+		server_task_start(s, TASK_RESET);
+	else
+		server_offer(s);
+	if (c != NULL && s->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
+		client_close(c, CLOSE_ADMIN_SHUTDOWN);
+}
+
+void server_offer(struct server *s)
+{
+	struct pool_session *ps = pool_session(s->slot.pool);
+	const char *why = reason_to_close(s);
+	struct pool_client *waiter;
+	struct client *c;
+
+	/* The configuration may have changed while it logged in, was checked, reset or waited for a cancel request. */
+	if (why != NULL) {
+		server_close(s, why);
+		return;
+	}
+	if (s->ncancels > 0) {
+		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+		return;
+	}
+	waiter = pool_release(&s->slot, clock_us());
+	if (waiter == NULL) {
+		deadline_arm(&s->deadline, ps->server_idle);
+		if (s->hub->shutdown != SHUTDOWN_NOT)
+			s->hub->on_quiet(s->hub->on_quiet_arg);
+		return;
+	}
+	c = (struct client *)((char *)waiter - offsetof(struct client, waiter));
+	server_link(s, c);
+	if (s->phase == SERVER_READY)
+		conn_resume(&c->conn);
+}
+
+void server_settle(struct server *s)
+{
+	if (s->slot.pool->settings.mode != POOL_MODE_SESSION && server_is_between_transactions(s))
+		server_release(s);
+}
+
+void server_ready(struct server *s)
+{
+	struct pool *pool = s->slot.pool;
+
+	s->phase = SERVER_READY;
+	deadline_disarm(&s->deadline);
+	deadline_arm(&s->lifetime, pool_session(pool)->server_lifetime);
+	pool_session_succeeded(pool);
+	server_offer(s);
+	pool_session_fill(pool);
+}

@@ -1,0 +1,207 @@
+/*
+ * A server connection of a pool.
+ */
+#pragma once
+#include "auth/server_auth.h"
+#include "base/addr.h"
+#include "net/conn.h"
+#include "net/deadline.h"
+#include "pool/pool.h"
+#include "proto/owed.h"
+#include "session/client.h"
+#include "session/hub.h"
+#include "session/pool_secret.h"
+
+/* What the bytes of a server are for: the state proper is the pool's (slot.state). */
+enum server_phase {
+	SERVER_RESOLVING,        /* the host's address is being looked up */
+	SERVER_CONNECTING,
+	SERVER_TLS,              /* asked for TLS, or shaking hands */
+	SERVER_LOGIN,
+	SERVER_READY,            /* idle, or a client's */
+	SERVER_TASK,             /* a statement of our own runs */
+	SERVER_CLOSED,
+};
+
+/* Statements that we run ourselves. */
+enum server_task {
+	TASK_CONNECT_QUERY,
+	TASK_CHECK,              /* server_check_query */
+	TASK_RESET,              /* server_reset_query */
+	TASK_SWITCH,             /* the client's session parameters */
+};
+
+struct secret_renewal;
+struct server_login;
+
+/* The longest cancel key taken; 4 bytes of process id and 4 of secret in protocol 3.0. */
+#define CANCEL_KEY_MAX 8
+
+struct server {
+	struct conn conn;                /* first: a conn's callbacks cast */
+	struct pool_server slot;
+	struct deadline deadline;        /* connecting and logging in; later idle */
+	struct deadline lifetime;
+	struct deadline query_deadline;  /* see session/timeouts.h */
+	struct deadline xact_deadline;
+	struct hub *hub;
+	struct client *client;           /* whose it is */
+	struct paramset *params;
+	struct paramset *params_before;  /* TASK_SWITCH: what they are again if it fails */
+	struct server_login *login;      /* until logged in */
+	struct owed owed;
+	uint64_t id;
+	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
+	uint64_t request_at;             /* when it last got a client */
+	uint32_t remain;                 /* bytes of the current message that are still to come */
+	char status;                     /* of the last ReadyForQuery: I, T or E */
+	uint8_t phase;                   /* enum server_phase */
+	uint8_t task;                    /* enum server_task */
+	bool is_failed_task;             /* the running task met an error */
+	uint64_t reported;               /* bit i: it reports tracked parameter i */
+	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
+	uint8_t switch_index[PARAMS_MAX];
+	unsigned ncancels;               /* cancel requests for it under way: it may not change hands */
+	uint8_t cancel_key[CANCEL_KEY_MAX];
+	uint8_t cancel_key_size;
+	struct addr_any address;         /* where cancel requests for it go */
+	struct addr peer;
+	unsigned host_index;             /* in the database's list */
+};
+
+/* The session layer's part of a pool. */
+struct pool_session {
+	struct hub *hub;
+	struct pool *pool;
+	bool has_welcome;
+	struct strbuf welcome;           /* ParameterStatus messages of parameters that are not tracked */
+	struct paramset *params;         /* the tracked ones, as a fresh server has them */
+	bool is_failing;                 /* the last attempt to log in failed */
+	unsigned nfailures;              /* in a row */
+	struct atom *last_sqlstate, *last_error, *last_detail, *last_hint; /* NULL: none */
+	bool is_servers_error;           /* the server said so itself */
+	struct pool_secret secret;       /* what clients have taught */
+	struct secret_renewal *renewal;  /* under way; NULL: none */
+	bool is_renewed;                 /* since the last good login */
+	ev_timer wake;                   /* when pool_wakes_at() says */
+	uint64_t wake_at;
+	/* Of waiting clients: until they are told, then (or at once, with no telling) until they are closed. */
+	struct deadline_list *wait_notify, *query_wait; /* NULL: no bound, as with the others */
+	struct deadline_list *server_connect, *server_idle, *server_lifetime, *server_lifetime_again;
+	uint64_t last_lifetime_close_at;
+};
+
+static inline struct pool_session *pool_session(const struct pool *pool)
+{
+	return pool->session;
+}
+
+/* The callbacks of a server's connection. */
+extern const struct conn_ops server_conn_ops;
+
+/* The deadlines that follow from the settings of the pool. */
+void server_set_up_deadlines(struct pool_session *ps);
+
+/* Sets up and drops the session part of a pool. (server_pool.c) */
+bool pool_session_set_up(struct hub *hub, struct pool *pool);
+void pool_session_free(struct pool *pool);
+
+/*
+ * Opens what the pool wants now, and sets a timer for what it may want later.
+ * To be called whenever that may have changed.
+ */
+void pool_session_fill(struct pool *pool);
+
+/* No server is open, the last attempt failed, and the next one is not due yet. */
+bool pool_session_is_down(const struct pool *pool);
+
+/* Closes a client with what is known of why no server can be had. */
+void pool_session_refuse(struct client *c);
+
+/* An attempt to log in failed, or one succeeded. The texts are copied; detail and hint may be NULL. */
+void pool_session_failed(struct pool *pool, const struct close_error *error, bool is_servers);
+void pool_session_succeeded(struct pool *pool);
+
+/* What was wrong may be right now (another secret, another configuration): the pause after a failure is over. */
+void pool_session_try_again(struct pool *pool);
+
+/* A server has told its parameters: those who wait to be welcomed are. */
+void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params);
+
+/* The server has passed its server_lifetime, and no other was closed for that just before. */
+bool pool_session_lifetime_is_over(struct server *s);
+
+static inline struct server *server_of_slot(struct pool_server *slot)
+{
+	return (struct server *)((char *)slot - offsetof(struct server, slot));
+}
+
+/* Starts a connection for a pool; whatever comes of it is told to pool_session_failed() or _succeeded(). */
+void server_open(struct pool *pool);
+
+/* The steps of a login; each ends in the next or in server_login_broken(). (server_login.c) */
+void server_login_start(struct server *s);
+void server_login_connected(struct server *s);
+size_t server_login_tls_bytes(struct server *s, const uint8_t *p, size_t n);
+void server_login_secured(struct server *s);
+size_t server_login_bytes(struct server *s, const uint8_t *p, size_t n);
+
+/* The connect() under way has failed: the next address or host is tried. */
+void server_login_connect_failed(struct server *s, int error);
+
+/* server_connect_timeout is over: the next host is tried, if there is one. */
+void server_login_timed_out(struct server *s);
+
+/* The login is over: ends the server and tells the pool. `why` may be NULL. */
+void server_login_broken(struct server *s, const char *what, const char *why);
+void server_login_free(struct server_login **login);
+
+/* Connected, logged in, set up: it joins the servers that can be had. */
+void server_ready(struct server *s);
+
+/* Ends a server connection; politely if nothing is under way. The reason goes to the log. */
+void server_close(struct server *s, const char *why);
+
+/* As server_close(), without a look at what the pool wants now. For a caller that knows better when to look. */
+void server_destroy(struct server *s, const char *why);
+
+/* The same for one whose client is to be told: both end. */
+void server_close_with_client(struct server *s, enum close_reason why, const char *detail);
+
+/* Gives a granted server to its client; it may have to be set up first (then phase is SERVER_TASK). */
+void server_link(struct server *s, struct client *c);
+
+/* The server's client is done with it: clean it if need be, then the next client's or idle. */
+void server_release(struct server *s);
+
+/* Runs a statement of our own on a free server; what follows is server_task's business. */
+void server_task_start(struct server *s, enum server_task task);
+size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n);
+
+/* After a task, or when nothing had to be done: gives the server to whoever waits. */
+void server_offer(struct server *s);
+
+/* Bytes from a server that is idle or a client's. (server_query.c) */
+size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);
+
+/* A whole ParameterStatus of this server's; false: out of memory or malformed. */
+bool server_note_parameter(struct server *s, const struct msg *m);
+
+/* Messages that have to be seen whole are not let grow beyond this. */
+#define SERVER_WHOLE_MAX ((uint32_t)1024 * 1024)
+
+/* After a ReadyForQuery or the end of what a client sent: releases the server if the pool mode says so. */
+void server_settle(struct server *s);
+
+/* Whether the server could go back to its pool now. */
+bool server_is_between_transactions(const struct server *s);
+
+void server_log(const struct server *s, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Cancels what the server runs, on our own account, shortly before the server is closed. */
+void cancel_request_send(struct server *s);
+
+/* A cancel request for what this client runs. (cancel_request.c) */
+void cancel_request_start(struct client *requester, struct slice key);
+void cancel_request_close_all(struct hub *hub);

@@ -1,0 +1,199 @@
+/*
+ * What a server says to its client: looked at header by header, relayed in
+ * runs straight from the read buffer, up to the ReadyForQuery that sets the
+ * server free.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "proto/msg.h"
+#include "proto/rules.h"
+#include "session/server.h"
+#include "session/timeouts.h"
+
+/* How far a pass over the bytes has come: [run, pos) is to be relayed. */
+struct pass {
+	const uint8_t *p;
+	size_t run, pos;
+};
+
+static void flush(struct server *s, struct pass *pass)
+{
+	struct client *c = s->client;
+	size_t n = pass->pos - pass->run;
+
+	if (n == 0 || c == NULL)
+		return;
+	s->slot.pool->stats.now.bytes_sent += n;
+	conn_write(&c->conn, pass->p + pass->run, n);
+	pass->run = pass->pos;
+	if (conn_is_backlogged(&c->conn))
+		conn_pause(&s->conn);
+	/* A client that was held back because too many replies were owed goes on, if it reads them or not. */
+	if (c->conn.is_paused && !conn_is_backlogged(&s->conn) && !owed_is_many(&s->owed))
+		conn_unpause(&c->conn);
+}
+
+static size_t broken(struct server *s, struct pass *pass)
+{
+	flush(s, pass);
+	if (s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
+	else
+		server_close(s, "error or unexpected message from an idle server");
+	return CONN_CLOSED;
+}
+
+/* A value that the server reports is the client's too: it set it, or was told of it now. */
+static bool note_parameter(struct server *s, const struct msg *m)
+{
+	struct client *c = s->client;
+	bool is_same = c != NULL && c->params == s->params;
+
+	if (!server_note_parameter(s, m))
+		return false;
+	if (is_same) {
+		paramset_unref(s->hub->params, &c->params);
+		c->params = paramset_ref(s->params);
+	}
+	return true;
+}
+
+static void count_ready(struct server *s)
+{
+	struct stats *stats = &s->slot.pool->stats.now;
+	uint64_t now = clock_us();
+	bool goes_on = !owed_is_clear(&s->owed);
+
+	stats->query_count++;
+	if (s->query_at != 0)
+		stats->query_time += now - s->query_at;
+	s->query_at = goes_on ? now : 0;
+	if (goes_on)
+		timeouts_next_query_begins(s);
+	else
+		timeouts_query_ends(s);
+	if (s->status != 'I')
+		return;
+	stats->xact_count++;
+	if (s->xact_at != 0)
+		stats->xact_time += now - s->xact_at;
+	s->xact_at = goes_on ? now : 0;
+}
+
+/*
+ * A message of a server that nobody has. An error unasked for is a server's
+ * last word: no client may get it in the moment before its connection ends.
+ */
+static bool take_idle_message(struct server *s, const struct msg *m)
+{
+	struct error_fields f;
+
+	switch (server_rule(m->type)) {
+	case REPLY_PARAMETER:
+		return server_note_parameter(s, m);
+	case REPLY_ERROR:
+		msg_error_fields(m, &f);
+		server_log(s, LOG_LEVEL_WARNING, "%.*s: %.*s", (int)f.severity.n, f.severity.n > 0 ? f.severity.p : "",
+			   (int)f.message.n, f.message.n > 0 ? f.message.p : "");
+		return false;
+	default:
+		/* Notices and notifications have nobody to go to. */
+		return m->type == 'N' || m->type == 'A';
+	}
+}
+
+static bool is_needed_whole(const struct server *s, char type)
+{
+	return type == 'Z' || type == 'S' || (s->client == NULL && type == 'E');
+}
+
+enum verdict { GO_ON, READY, BROKEN };
+
+static enum verdict take_message(struct server *s, const struct msg *m)
+{
+	if (s->client == NULL)
+		return take_idle_message(s, m) ? GO_ON : BROKEN;
+	switch (server_rule(m->type)) {
+	case REPLY_PASS:
+		return GO_ON;
+	case REPLY_STEP:
+	case REPLY_ERROR:
+	case REPLY_COPY_IN:
+		return owed_reply(&s->owed, m->type) ? GO_ON : BROKEN;
+	case REPLY_PARAMETER:
+		return note_parameter(s, m) ? GO_ON : BROKEN;
+	case REPLY_READY:
+		if (m->len != 1 || !owed_reply(&s->owed, 'Z'))
+			return BROKEN;
+		s->status = (char)m->body[0];
+		return READY;
+	case REPLY_REJECT:
+		break;
+	}
+	return BROKEN;
+}
+
+static bool breaks_statement_mode(const struct server *s)
+{
+	return s->slot.pool->settings.mode == POOL_MODE_STATEMENT && s->status != 'I' && owed_is_clear(&s->owed);
+}
+
+size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
+{
+	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
+	struct pass pass = {.p = p};
+
+	while (pass.pos < n) {
+		enum verdict verdict;
+		struct msg m;
+
+		if (s->remain > 0) {
+			size_t here = n - pass.pos < s->remain ? n - pass.pos : s->remain;
+
+			pass.pos += here;
+			s->remain -= (uint32_t)here;
+			continue;
+		}
+		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
+		case PEEK_SHORT:
+			goto out;
+		case PEEK_BAD:
+			return broken(s, &pass);
+		case PEEK_OK:
+			break;
+		}
+		if (is_needed_whole(s, m.type) && m.have < m.len) {
+			if (m.len > SERVER_WHOLE_MAX)
+				return broken(s, &pass);
+			goto out;
+		}
+		verdict = take_message(s, &m);
+		if (verdict == BROKEN)
+			return broken(s, &pass);
+		if (verdict == READY && breaks_statement_mode(s)) {
+			/* In the place of the ReadyForQuery, which would tell the client to go on. */
+			flush(s, &pass);
+			server_close_with_client(s, CLOSE_STATEMENT_MODE, NULL);
+			return CONN_CLOSED;
+		}
+		pass.pos += MSG_HEADER_SIZE + m.have;
+		s->remain = m.len - m.have;
+		if (verdict != READY)
+			continue;
+		count_ready(s);
+		if (s->status == 'I') {
+			/* The client has its answer before anybody else gets the server. */
+			flush(s, &pass);
+			server_settle(s);
+			/* Closed, set up for the next client, or that client's already. */
+			if (s->phase != SERVER_READY)
+				return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass.pos;
+			pass.run = pass.pos;
+		}
+	}
+out:
+	flush(s, &pass);
+	return pass.pos;
+}

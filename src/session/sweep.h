@@ -1,0 +1,26 @@
+/*
+ * What is done to many sessions at once, by the operator or by a reload.
+ */
+#pragma once
+#include "session/hub.h"
+
+/* New connections are wanted in the place of these: idle ones go now, busy ones when they are released. */
+void sweep_retire_servers(struct hub *hub, const struct database *db);
+
+/* The database is gone: its clients are told, its servers end. */
+void sweep_remove_database(struct hub *hub, const struct database *db);
+
+/* Clients that have no transaction under way (in session mode: no server) are told that the program ends. */
+void sweep_close_idle_clients(struct hub *hub);
+
+/* Idle servers end. */
+void sweep_close_idle_servers(struct hub *hub);
+
+/* Everything ends, now. */
+void sweep_close_all(struct hub *hub);
+
+/* Servers that clients have, or that work for them. */
+unsigned sweep_busy_servers(const struct hub *hub);
+
+/* Opens what pools want, and makes the pools of forced users that want servers even without clients. */
+void sweep_fill_pools(struct hub *hub);

@@ -1,0 +1,131 @@
+#include "session/timeouts.h"
+
+#include <stdlib.h>
+
+#include "session/client.h"
+#include "session/server.h"
+
+static void on_client_idle(struct deadline *d)
+{
+	client_close((struct client *)((char *)d - offsetof(struct client, deadline)), CLOSE_CLIENT_IDLE_TIMEOUT);
+}
+
+/* A query that runs on would hold locks and burn its server: it is cancelled, not only abandoned. */
+static void on_query(struct deadline *d)
+{
+	struct server *s = (struct server *)((char *)d - offsetof(struct server, query_deadline));
+
+	cancel_request_send(s);
+	server_close_with_client(s, CLOSE_QUERY_TIMEOUT, NULL);
+}
+
+static void on_idle_transaction(struct deadline *d)
+{
+	struct server *s = (struct server *)((char *)d - offsetof(struct server, query_deadline));
+
+	server_close_with_client(s, CLOSE_IDLE_TRANSACTION_TIMEOUT, NULL);
+}
+
+static void on_transaction(struct deadline *d)
+{
+	struct server *s = (struct server *)((char *)d - offsetof(struct server, xact_deadline));
+
+	if (s->query_at != 0)
+		cancel_request_send(s);
+	server_close_with_client(s, CLOSE_TRANSACTION_TIMEOUT, NULL);
+}
+
+static struct deadline_list *list_for(struct hub *hub, const struct user *user, enum setting_id id, deadline_fn *fn)
+{
+	int64_t span = registry_user_setting(hub->registry, id, user);
+
+	return span <= 0 ? NULL : deadline_list(hub->loop, (uint64_t)span, fn);
+}
+
+bool timeouts_set_up(struct hub *hub, struct user *user)
+{
+	struct timeouts *t = user->session;
+
+	if (t == NULL)
+		t = user->session = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return false;
+	t->client_idle = list_for(hub, user, SETTING_client_idle_timeout, on_client_idle);
+	t->query = list_for(hub, user, SETTING_query_timeout, on_query);
+	t->idle_transaction = list_for(hub, user, SETTING_idle_transaction_timeout, on_idle_transaction);
+	t->transaction = list_for(hub, user, SETTING_transaction_timeout, on_transaction);
+	return true;
+}
+
+void timeouts_free(struct user *user)
+{
+	free(user->session);
+	user->session = NULL;
+}
+
+static unsigned server_count(const struct database *db)
+{
+	unsigned n = 0;
+
+	for (struct pool *pool = database_next_pool(db, NULL); pool != NULL; pool = database_next_pool(db, pool))
+		n += pool_server_count(pool);
+	return n;
+}
+
+static void on_database_unused(struct deadline *d)
+{
+	struct database *db = (struct database *)((char *)d - offsetof(struct database, unused));
+	struct hub *hub = db->session;
+
+	/* Its servers go by their own timeouts. */
+	if (server_count(db) > 0) {
+		timeouts_database_unused(hub, db);
+		return;
+	}
+	log_info("dropping auto-database '%s' as inactive", db->name->text);
+	registry_drop_database(hub->registry, db);
+}
+
+void timeouts_database_unused(struct hub *hub, struct database *db)
+{
+	uint64_t span = (uint64_t)hub_settings(hub)->autodb_idle_timeout;
+
+	if (!db->is_auto || db->is_dead)
+		return;
+	db->session = hub;
+	deadline_arm(&db->unused, span == 0 ? NULL : deadline_list(hub->loop, span, on_database_unused));
+}
+
+void timeouts_database_used(struct database *db)
+{
+	deadline_disarm(&db->unused);
+}
+
+void timeouts_query_begins(struct server *s)
+{
+	const struct timeouts *t = timeouts_of(s->client->user);
+
+	if (t->query != NULL || deadline_is_armed(&s->query_deadline))
+		deadline_arm(&s->query_deadline, t->query);
+	if (t->transaction != NULL && !deadline_is_armed(&s->xact_deadline))
+		deadline_arm(&s->xact_deadline, t->transaction);
+}
+
+void timeouts_next_query_begins(struct server *s)
+{
+	if (s->status == 'I')
+		deadline_disarm(&s->xact_deadline);
+	timeouts_query_begins(s);
+}
+
+void timeouts_query_ends(struct server *s)
+{
+	const struct timeouts *t = timeouts_of(s->client->user);
+
+	if (s->status == 'I') {
+		deadline_disarm(&s->query_deadline);
+		deadline_disarm(&s->xact_deadline);
+	} else if (t->idle_transaction != NULL || deadline_is_armed(&s->query_deadline)) {
+		deadline_arm(&s->query_deadline, t->idle_transaction);
+	}
+}

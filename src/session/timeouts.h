@@ -1,0 +1,35 @@
+/*
+ * What a user's clients may take their time for: lists of deadlines, by the
+ * timeouts of the user's own entry or the global ones. NULL: no bound.
+ */
+#pragma once
+#include "net/deadline.h"
+#include "session/hub.h"
+
+struct client;
+struct server;
+
+struct timeouts {
+	struct deadline_list *client_idle;       /* of clients between transactions */
+	struct deadline_list *query;             /* of servers with something to answer */
+	struct deadline_list *idle_transaction;  /* of servers whose client has a transaction open and says nothing */
+	struct deadline_list *transaction;       /* of servers from the first message of a transaction */
+};
+
+/* Makes a user's lists, or makes them anew after a reload. False: out of memory. */
+bool timeouts_set_up(struct hub *hub, struct user *user);
+void timeouts_free(struct user *user);
+
+static inline const struct timeouts *timeouts_of(const struct user *user)
+{
+	return user->session;
+}
+
+/* An automatic database has been made, or has lost its last client; it has got one. */
+void timeouts_database_unused(struct hub *hub, struct database *db);
+void timeouts_database_used(struct database *db);
+
+/* The client's first message since nothing was owed went to the server; the server owes nothing any more. */
+void timeouts_query_begins(struct server *s);
+void timeouts_next_query_begins(struct server *s); /* one query is over, and it has the next one already */
+void timeouts_query_ends(struct server *s);

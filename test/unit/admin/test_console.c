@@ -1,0 +1,361 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "admin/console.h"
+#include "base/log.h"
+
+#include "../report/fixture.h"
+
+static const char ini[] = "[databases]\n"
+			  "[pgbouncer]\n"
+			  "admin_users = boss, \n"
+			  "stats_users = eye,ear\n";
+
+static struct console console;
+static struct strbuf out;
+
+/* What the actions were asked. */
+static struct {
+	int reloads, shutdowns;
+	enum admin_shutdown how;
+	char key[64], value[64];
+	const char *error;               /* what to fail with; NULL: succeed */
+} asked;
+
+static bool on_reload(void *arg, struct strbuf *error)
+{
+	(void)arg;
+	asked.reloads++;
+	if (asked.error != NULL)
+		strbuf_add_str(error, asked.error);
+	return asked.error == NULL;
+}
+
+static void on_shutdown(void *arg, enum admin_shutdown how)
+{
+	(void)arg;
+	asked.shutdowns++;
+	asked.how = how;
+}
+
+static bool on_set(void *arg, struct slice key, struct slice value, struct strbuf *error)
+{
+	(void)arg;
+	snprintf(asked.key, sizeof(asked.key), "%.*s", (int)key.n, key.p);
+	snprintf(asked.value, sizeof(asked.value), "%.*s", (int)value.n, value.p);
+	if (asked.error != NULL)
+		strbuf_add_str(error, asked.error);
+	return asked.error == NULL;
+}
+
+static const struct admin_actions actions = {
+	.reload = on_reload, .shutdown = on_shutdown, .set = on_set, .version = "9.8.7", .listen_port = 6432};
+
+static void begin(const char *text)
+{
+	fixture_open(text);
+	console_init(&console, &hub, &actions);
+	strbuf_init(&out);
+	memset(&asked, 0, sizeof(asked));
+}
+
+static int open_console(void **state)
+{
+	(void)state;
+	begin(ini);
+	return 0;
+}
+
+static int open_compatible_console(void **state)
+{
+	(void)state;
+	begin("[pgbouncer]\nsqlstate_compat = pgbouncer\nadmin_users = boss\n");
+	return 0;
+}
+
+static int close_console(void **state)
+{
+	(void)state;
+	strbuf_fini(&out);
+	fixture_close();
+	return 0;
+}
+
+static struct client *user(const char *name)
+{
+	struct client *c = fixture_client(CLIENT_CONSOLE, NULL, name);
+
+	console.ops.may_login(c);
+	return c;
+}
+
+/* The reply's messages as a string of their types. */
+static const char *ask_bytes(struct client *c, struct slice sql)
+{
+	static char types[256];
+	size_t n = 0;
+
+	strbuf_reset(&out);
+	assert_true(hub.console->on_query(c, sql, &out));
+	for (size_t at = 0; at < out.n && n < sizeof(types) - 1;) {
+		const uint8_t *p = (const uint8_t *)out.p + at;
+
+		types[n++] = (char)p[0];
+		at += 1 + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+	}
+	types[n] = '\0';
+	return types;
+}
+
+static const char *ask(struct client *c, const char *sql)
+{
+	return ask_bytes(c, slice_of(sql));
+}
+
+static bool has_said(const char *bytes, size_t n)
+{
+	return out.n >= n && memmem(out.p, out.n, bytes, n) != NULL;
+}
+#define SAID(text) has_said(text, sizeof(text)) /* with its NUL: up to the end of a field */
+
+static void only_those_in_the_lists_may_log_in(void **state)
+{
+	static const struct {
+		const char *name;
+		bool may_login, is_admin;
+	} cases[] = {
+		{"boss", true, true}, {"eye", true, false}, {"ear", true, false}, {"bos", false, false},
+		{"BOSS", false, false}, {"boss, ", false, false}, {"pgbouncer", false, false}, {"pgsluice", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct client *c = fixture_client(CLIENT_AUTH, NULL, cases[i].name);
+
+		assert_int_equal(hub.console->may_login(c), cases[i].may_login);
+		assert_int_equal(c->is_admin, cases[i].is_admin);
+	}
+}
+
+static void the_owner_needs_the_unix_socket_and_the_name(void **state)
+{
+	struct client *c = fixture_client(CLIENT_AUTH, NULL, "pgsluice");
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	c->conn.io.fd = pair[0];
+	assert_false(hub.console->is_owner(c));
+	c->is_unix = true;
+	assert_true(hub.console->is_owner(c));
+	assert_true(hub.console->may_login(c));
+	assert_true(c->is_admin);
+	c->user = registry_user(hub.registry, SLICE_LIT("somebody"));
+	assert_false(hub.console->is_owner(c));
+	assert_false(hub.console->may_login(c));
+	assert_false(c->is_admin);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void show_answers_with_a_table(void **state)
+{
+	struct client *c = user("eye");
+
+	(void)state;
+	assert_string_equal(ask(c, "SHOW VERSION;"), "TDCZ");
+	assert_true(has_said("PgBouncer 1.25.2 compatible (pgsluice 9.8.7)C", 45));
+	assert_true(SAID("SHOW"));
+	assert_string_equal(ask(c, "select Version"), "TDCZ");
+	assert_string_equal(ask(c, "show state"), "TDDDCZ");
+	assert_string_equal(ask(c, "show servers"), "TCZ");
+}
+
+static void help_is_a_notice_that_names_every_command(void **state)
+{
+	(void)state;
+	assert_string_equal(ask(user("eye"), "show help"), "NCZ");
+	assert_true(SAID("MConsole usage"));
+	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION|LISTS\n"
+			 "\tSHOW MEM|STATE|CLOSE_REASONS|STATS|STATS_TOTALS|STATS_AVERAGES\n\tSHOW TOTALS\n"
+			 "\tSET key = arg\n\tRELOAD\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
+	assert_true(SAID("SHOW"));
+}
+
+static void an_empty_query_is_answered_as_postgresql_does(void **state)
+{
+	(void)state;
+	assert_string_equal(ask(user("eye"), ""), "IZ");
+	assert_string_equal(ask(user("eye"), " ; "), "IZ");
+}
+
+static void what_is_no_command_is_quoted_whole_and_the_session_goes_on(void **state)
+{
+	static const char *const wrong[] = {"foo", "show", "show nothing", "reload x", "shutdown now", "set verbose",
+					    "show databases pools", "reload = 1", "SELECT d.datname FROM pg_database d"};
+	struct client *c = user("boss");
+	char sql[600] = "\\l ";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_string_equal(ask(c, wrong[i]), "EZ");
+		assert_true(has_said("Minvalid command '", 18));
+		assert_true(SAID("C42601"));
+	}
+	memset(sql + 3, 'x', 500);
+	assert_string_equal(ask(c, sql), "EZ");
+	strcat(sql, "', use SHOW HELP;");
+	assert_true(has_said(sql, strlen(sql) + 1));
+	assert_int_equal(asked.reloads + asked.shutdowns, 0);
+}
+
+static void stats_users_may_only_look(void **state)
+{
+	static const char *const forbidden[] = {"reload", "shutdown", "shutdown wait_for_clients", "set verbose=1"};
+	struct client *c = user("eye");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
+		assert_string_equal(ask(c, forbidden[i]), "EZ");
+		assert_true(SAID("Madmin access needed"));
+		assert_true(SAID("C42501"));
+	}
+	assert_int_equal(asked.reloads + asked.shutdowns, 0);
+	assert_string_equal(asked.key, "");
+}
+
+static void reload_tells_how_it_went(void **state)
+{
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "reload"), "CZ");
+	assert_true(SAID("RELOAD"));
+	asked.error = "x.ini:1: one\nx.ini:2: two\n";
+	assert_string_equal(ask(c, "RELOAD;"), "EZ");
+	assert_true(SAID("CF0000"));
+	assert_true(SAID("MRELOAD failed, see logs for additional details"));
+	assert_true(SAID("Dx.ini:1: one\nx.ini:2: two"));
+	assert_int_equal(asked.reloads, 2);
+}
+
+static void shutdown_has_three_kinds(void **state)
+{
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "shutdown wait_for_servers"), "CZ");
+	assert_int_equal(asked.how, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS);
+	assert_true(SAID("SHUTDOWN"));
+	assert_string_equal(ask(c, "SHUTDOWN WAIT_FOR_CLIENTS"), "CZ");
+	assert_int_equal(asked.how, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	assert_string_equal(ask(c, "shutdown"), "");
+	assert_int_equal(asked.how, ADMIN_SHUTDOWN_IMMEDIATE);
+	assert_int_equal(asked.shutdowns, 3);
+}
+
+static void set_passes_key_and_value_on(void **state)
+{
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "set server_check_query = 'select ''1'''"), "CZ");
+	assert_string_equal(asked.key, "server_check_query");
+	assert_string_equal(asked.value, "select '1'");
+	assert_true(SAID("SET server_check_query=select '1'"));
+	asked.error = "not an integer";
+	assert_string_equal(ask(c, "set verbose to x"), "EZ");
+	assert_true(SAID("MSET failed"));
+	assert_true(SAID("C22023"));
+	assert_true(SAID("Dnot an integer"));
+}
+
+static void set_of_what_needs_a_restart_does_nothing_and_says_so(void **state)
+{
+	(void)state;
+	assert_string_equal(ask(user("boss"), "set listen_port=1"), "NCZ");
+	assert_true(SAID("SWARNING"));
+	assert_true(SAID("SET listen_port=1"));
+	assert_string_equal(asked.key, "");
+}
+
+static void what_drivers_set_and_ask_first_is_faked_for_anyone(void **state)
+{
+	struct client *c = user("eye");
+
+	(void)state;
+	assert_string_equal(ask(c, "SET datestyle TO 'ISO'"), "NCZ");
+	assert_true(SAID("MSET ignored"));
+	assert_true(SAID("SET"));
+	assert_string_equal(ask(c, "set Client_Encoding=utf8"), "NCZ");
+	assert_string_equal(asked.key, "");
+	assert_string_equal(ask(c, "SHOW default_transaction_isolation"), "TDCZ");
+	assert_true(has_said("read committed", 14));
+	assert_string_equal(ask(c, "show timezone"), "TDCZ");
+	assert_string_equal(ask(c, "show standard_conforming_strings"), "TDCZ");
+}
+
+static void queries_are_counted(void **state)
+{
+	struct client *c = user("eye");
+
+	(void)state;
+	ask(c, "show version");
+	ask(c, "foo");
+	assert_int_equal(console.stats.now.query_count, 2);
+	assert_int_equal(console.stats.now.xact_count, 2);
+}
+
+static void a_nul_byte_ends_nothing_but_the_message(void **state)
+{
+	(void)state;
+	assert_string_equal(ask_bytes(user("boss"), SLICE_LIT("reload\0")), "EZ");
+	assert_int_equal(asked.reloads, 0);
+}
+
+static void pgbouncers_sqlstates_when_asked_for(void **state)
+{
+	struct client *c = user("boss");
+
+	(void)state;
+	ask(c, "foo");
+	assert_true(SAID("C08P01"));
+	asked.error = "";
+	ask(c, "reload");
+	assert_true(SAID("CF0000"));
+}
+
+static int start(void **state)
+{
+	const char *error;
+
+	return log_configure(&(struct log_options){.quiet = true}, &error) ? tempdir_enter(state) : -1;
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_console, close_console)
+	const struct CMUnitTest tests[] = {
+		TEST(only_those_in_the_lists_may_log_in),
+		TEST(the_owner_needs_the_unix_socket_and_the_name),
+		TEST(show_answers_with_a_table),
+		TEST(help_is_a_notice_that_names_every_command),
+		TEST(an_empty_query_is_answered_as_postgresql_does),
+		TEST(what_is_no_command_is_quoted_whole_and_the_session_goes_on),
+		TEST(stats_users_may_only_look),
+		TEST(reload_tells_how_it_went),
+		TEST(shutdown_has_three_kinds),
+		TEST(set_passes_key_and_value_on),
+		TEST(set_of_what_needs_a_restart_does_nothing_and_says_so),
+		TEST(what_drivers_set_and_ask_first_is_faked_for_anyone),
+		TEST(queries_are_counted),
+		TEST(a_nul_byte_ends_nothing_but_the_message),
+		cmocka_unit_test_setup_teardown(pgbouncers_sqlstates_when_asked_for, open_compatible_console, close_console),
+	};
+
+	return cmocka_run_group_tests(tests, start, tempdir_leave);
+}

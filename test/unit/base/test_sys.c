@@ -1,0 +1,97 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+static void random_bytes_differ_from_call_to_call(void **state)
+{
+	unsigned char a[256] = {0}, b[256] = {0};
+	int zeros = 0;
+
+	(void)state;
+	sys_random(a, sizeof(a));
+	sys_random(b, sizeof(b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	for (size_t i = sizeof(a) - 16; i < sizeof(a); i++)
+		zeros += a[i] == 0;
+	/* The end is filled as well: sixteen zeros are as likely as never. */
+	assert_true(zeros < 16);
+}
+
+static void random_bytes_stay_within_their_room(void **state)
+{
+	unsigned char p[6] = {1, 0, 0, 0, 0, 2};
+
+	(void)state;
+	sys_random(p + 1, 4);
+	assert_int_equal(p[0], 1);
+	assert_int_equal(p[5], 2);
+	sys_random(p, 0);
+}
+
+static void wiped_memory_is_zero(void **state)
+{
+	char secret[] = "correct horse";
+	static const char zeros[sizeof(secret)];
+
+	(void)state;
+	sys_wipe(secret, sizeof(secret));
+	assert_memory_equal(secret, zeros, sizeof(secret));
+}
+
+static void the_limit_of_files_is_raised_as_far_as_it_goes(void **state)
+{
+	struct rlimit was, low;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	low = (struct rlimit){.rlim_cur = 64, .rlim_max = was.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	assert_int_equal(sys_raise_nofile(100), 100);
+	assert_int_equal(sys_raise_nofile(SIZE_MAX), was.rlim_max);
+	setrlimit(RLIMIT_NOFILE, &was);
+}
+
+static void the_limit_of_files_is_never_lowered(void **state)
+{
+	struct rlimit was;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(sys_raise_nofile(1), was.rlim_cur);
+}
+
+static void a_descriptor_becomes_non_blocking_and_keeps_its_other_flags(void **state)
+{
+	int fd = open("/dev/null", O_WRONLY | O_APPEND), flags;
+
+	(void)state;
+	assert_true(sys_set_nonblocking(fd));
+	flags = fcntl(fd, F_GETFL);
+	assert_true(flags & O_NONBLOCK);
+	assert_true(flags & O_APPEND);
+	close(fd);
+	assert_false(sys_set_nonblocking(-1));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_bytes_differ_from_call_to_call),
+		cmocka_unit_test(random_bytes_stay_within_their_room),
+		cmocka_unit_test(wiped_memory_is_zero),
+		cmocka_unit_test(the_limit_of_files_is_raised_as_far_as_it_goes),
+		cmocka_unit_test(the_limit_of_files_is_never_lowered),
+		cmocka_unit_test(a_descriptor_becomes_non_blocking_and_keeps_its_other_flags),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

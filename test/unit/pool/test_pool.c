@@ -1,0 +1,591 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "pool/pool.h"
+
+#define SECOND UINT64_C(1000000)
+#define NOW (1000 * SECOND)
+
+static struct pool pool;
+static struct pool_server servers[16];
+static struct pool_client clients[16];
+static struct pool_server *got;
+static bool reserve;
+
+static int set_up(void **state)
+{
+	(void)state;
+	memset(servers, 0, sizeof(servers));
+	memset(clients, 0, sizeof(clients));
+	pool_init(&pool, NULL, NULL);
+	pool.settings.size = 5;
+	pool.settings.connect_parallel = 4;
+	pool.nclients = 1;
+	got = NULL;
+	return 0;
+}
+
+/* Servers 0 to n-1, idle since NOW; released in this order. */
+static void have_idle(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		pool_server_join(&pool, &servers[i]);
+		assert_null(pool_release(&servers[i], NOW));
+	}
+}
+
+static void have_active(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		pool_server_join(&pool, &servers[i]);
+		pool_server_enter(&servers[i], POOL_SERVER_ACTIVE);
+	}
+}
+
+static enum pool_answer acquire(unsigned client, uint64_t now)
+{
+	got = NULL;
+	return pool_acquire(&pool, &clients[client], now, &got);
+}
+
+static bool wants(uint64_t now)
+{
+	return pool_wants_server(&pool, now, &reserve);
+}
+
+/* Opens what the pool wants; returns how many. They stay NEW. */
+static unsigned fill(unsigned first, uint64_t now)
+{
+	unsigned n = 0;
+
+	while (wants(now))
+		pool_server_join(&pool, &servers[first + n++]);
+	return n;
+}
+
+static void assert_counts(unsigned new, unsigned idle, unsigned tested, unsigned active, unsigned canceled)
+{
+	assert_int_equal(pool.nservers[POOL_SERVER_NEW], new);
+	assert_int_equal(pool.nservers[POOL_SERVER_IDLE], idle);
+	assert_int_equal(pool.nservers[POOL_SERVER_TESTED], tested);
+	assert_int_equal(pool.nservers[POOL_SERVER_ACTIVE], active);
+	assert_int_equal(pool.nservers[POOL_SERVER_BEING_CANCELED], canceled);
+	assert_int_equal(pool_server_count(&pool), new + idle + tested + active + canceled);
+}
+
+/* ------------------------------------------------------------------ who gets which server */
+
+static void an_idle_server_is_granted_at_once(void **state)
+{
+	(void)state;
+	have_idle(1);
+	assert_int_equal(acquire(0, NOW), POOL_GRANTED);
+	assert_ptr_equal(got, &servers[0]);
+	assert_int_equal(servers[0].state, POOL_SERVER_ACTIVE);
+	assert_int_equal(clients[0].waiting_since, 0);
+	assert_ptr_equal(clients[0].pool, &pool);
+	assert_int_equal(pool.nwaiting, 0);
+}
+
+static void without_an_idle_server_the_client_waits(void **state)
+{
+	(void)state;
+	have_active(5);
+	assert_int_equal(acquire(0, NOW), POOL_QUEUED);
+	assert_int_equal(pool.nwaiting, 1);
+	assert_int_equal(clients[0].waiting_since, NOW);
+}
+
+static void waiting_clients_are_served_in_order_of_arrival(void **state)
+{
+	(void)state;
+	have_active(2);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(acquire(i, NOW + i), POOL_QUEUED);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_ptr_equal(pool_release(&servers[i % 2], NOW + 10), &clients[i]);
+		assert_int_equal(servers[i % 2].state, POOL_SERVER_ACTIVE);
+		assert_int_equal(clients[i].waiting_since, 0);
+	}
+	assert_null(pool_release(&servers[0], NOW + 10));
+	assert_int_equal(servers[0].state, POOL_SERVER_IDLE);
+	assert_int_equal(servers[0].idle_since, NOW + 10);
+}
+
+static void nobody_overtakes_those_who_wait(void **state)
+{
+	(void)state;
+	have_active(2);
+	pool_server_enter(&servers[1], POOL_SERVER_BEING_CANCELED);
+	assert_int_equal(acquire(0, NOW), POOL_QUEUED);
+	/* The cancel request is done, and the server idle by another way than pool_release(). */
+	pool_server_enter(&servers[1], POOL_SERVER_IDLE);
+	assert_int_not_equal(acquire(1, NOW), POOL_GRANTED);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[0]);
+}
+
+static void one_who_gives_up_is_passed_over(void **state)
+{
+	(void)state;
+	have_active(1);
+	for (unsigned i = 0; i < 3; i++)
+		acquire(i, NOW);
+	pool_forget(&clients[1]);
+	pool_forget(&clients[1]);
+	assert_int_equal(pool.nwaiting, 2);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[0]);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[2]);
+	assert_null(pool_release(&servers[0], NOW));
+	pool_forget(&clients[0]);
+	assert_int_equal(pool.nwaiting, 0);
+}
+
+static void the_server_used_last_is_taken_first(void **state)
+{
+	(void)state;
+	have_idle(3);
+	for (unsigned i = 0; i < 3; i++) {
+		acquire(i, NOW);
+		assert_ptr_equal(got, &servers[2 - i]);
+	}
+}
+
+static void round_robin_takes_the_server_idle_for_longest(void **state)
+{
+	(void)state;
+	pool.settings.round_robin = true;
+	have_idle(3);
+	for (unsigned i = 0; i < 9; i++) {
+		assert_int_equal(acquire(0, NOW), POOL_GRANTED);
+		assert_ptr_equal(got, &servers[i % 3]);
+		assert_null(pool_release(got, NOW));
+	}
+}
+
+static void a_waiting_client_is_given_a_new_server_when_it_is_ready(void **state)
+{
+	(void)state;
+	acquire(0, NOW);
+	pool_server_join(&pool, &servers[0]);
+	assert_ptr_equal(pool_release(&servers[0], NOW + 5), &clients[0]);
+	assert_counts(0, 0, 0, 1, 0);
+}
+
+static void resumed_servers_go_to_those_who_wait(void **state)
+{
+	(void)state;
+	have_idle(2);
+	pool.is_paused = true;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(acquire(i, NOW), POOL_QUEUED);
+	assert_null(pool_serve(&pool, NOW, &got));
+	pool.is_paused = false;
+	assert_ptr_equal(pool_serve(&pool, NOW, &got), &clients[0]);
+	assert_ptr_equal(got, &servers[1]);
+	assert_int_equal(got->state, POOL_SERVER_ACTIVE);
+	assert_ptr_equal(pool_serve(&pool, NOW, &got), &clients[1]);
+	assert_null(pool_serve(&pool, NOW, &got));
+	assert_int_equal(pool.nwaiting, 1);
+}
+
+/* ------------------------------------------------------------------ checks */
+
+static void a_server_idle_for_too_long_is_checked_first(void **state)
+{
+	(void)state;
+	pool.settings.checks = true;
+	pool.settings.check_delay_us = 30 * SECOND;
+	have_idle(1);
+	assert_int_equal(acquire(0, NOW + 30 * SECOND), POOL_GRANTED);
+	assert_null(pool_release(got, NOW));
+	assert_int_equal(acquire(1, NOW + 30 * SECOND + 1), POOL_QUEUED_TEST_ONE);
+	assert_ptr_equal(got, &servers[0]);
+	assert_counts(0, 0, 1, 0, 0);
+	/* It passed the check. */
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[1]);
+	assert_counts(0, 0, 0, 1, 0);
+}
+
+static void without_a_check_query_no_server_is_checked(void **state)
+{
+	(void)state;
+	pool.settings.checks = false;
+	have_idle(1);
+	assert_int_equal(acquire(0, NOW + 1000 * SECOND), POOL_GRANTED);
+}
+
+static void each_who_waits_for_a_check_has_a_server_of_his_own_checked(void **state)
+{
+	(void)state;
+	pool.settings.checks = true;
+	have_idle(2);
+	assert_int_equal(acquire(0, NOW + 1), POOL_QUEUED_TEST_ONE);
+	assert_int_equal(acquire(1, NOW + 1), POOL_QUEUED_TEST_ONE);
+	assert_counts(0, 0, 2, 0, 0);
+	/* Those two are coming: none is wanted besides. */
+	assert_false(wants(NOW + 1));
+	assert_int_equal(acquire(2, NOW + 1), POOL_QUEUED);
+	assert_true(wants(NOW + 1));
+}
+
+/* ------------------------------------------------------------------ counts */
+
+static void every_server_is_counted_where_it_stands(void **state)
+{
+	(void)state;
+	have_idle(3);
+	assert_counts(0, 3, 0, 0, 0);
+	pool_server_join(&pool, &servers[3]);
+	assert_int_equal(servers[3].state, POOL_SERVER_NEW);
+	pool_server_enter(&servers[0], POOL_SERVER_TESTED);
+	pool_server_enter(&servers[1], POOL_SERVER_BEING_CANCELED);
+	acquire(0, NOW);
+	assert_counts(1, 0, 1, 1, 1);
+	for (unsigned i = 0; i < 4; i++)
+		pool_server_leave(&servers[i]);
+	assert_counts(0, 0, 0, 0, 0);
+	assert_null(servers[0].pool);
+}
+
+static void a_server_that_leaves_while_idle_is_never_granted(void **state)
+{
+	(void)state;
+	have_idle(3);
+	pool_server_leave(&servers[2]);
+	pool_server_leave(&servers[0]);
+	assert_int_equal(acquire(0, NOW), POOL_GRANTED);
+	assert_ptr_equal(got, &servers[1]);
+	assert_int_equal(acquire(1, NOW), POOL_QUEUED);
+}
+
+static void waits_and_assignments_are_counted(void **state)
+{
+	(void)state;
+	have_idle(1);
+	acquire(0, NOW);
+	assert_int_equal(pool.stats.now.server_assignment_count, 1);
+	assert_int_equal(pool.stats.now.wait_time, 0);
+	acquire(1, NOW);
+	acquire(2, NOW + 100);
+	pool_release(&servers[0], NOW + 150);
+	pool_release(&servers[0], NOW + 250);
+	assert_int_equal(pool.stats.now.server_assignment_count, 3);
+	assert_int_equal(pool.stats.now.wait_time, 150 + 150);
+}
+
+static void the_longest_wait_is_that_of_the_first_in_line(void **state)
+{
+	(void)state;
+	assert_int_equal(pool_maxwait_us(&pool, NOW), 0);
+	have_active(5);
+	acquire(0, NOW);
+	acquire(1, NOW + 10);
+	assert_int_equal(pool_maxwait_us(&pool, NOW + 100), 100);
+	pool_await_login(&pool, &clients[2], NOW - 50);
+	assert_int_equal(pool_maxwait_us(&pool, NOW + 100), 150);
+	pool_forget(&clients[2]);
+	pool_forget(&clients[0]);
+	assert_int_equal(pool_maxwait_us(&pool, NOW + 100), 90);
+}
+
+/* ------------------------------------------------------------------ when another server is wanted */
+
+static void nobody_waits_and_nothing_is_wanted(void **state)
+{
+	(void)state;
+	assert_false(wants(NOW));
+	have_idle(1);
+	assert_false(wants(NOW));
+}
+
+static void each_who_waits_wants_a_server_that_is_not_coming_yet(void **state)
+{
+	(void)state;
+	acquire(0, NOW);
+	acquire(1, NOW);
+	assert_int_equal(fill(0, NOW), 2);
+	assert_false(reserve);
+	assert_false(wants(NOW));
+	acquire(2, NOW);
+	assert_true(wants(NOW));
+}
+
+static void only_so_many_connect_at_a_time(void **state)
+{
+	(void)state;
+	pool.settings.size = 10;
+	pool.settings.connect_parallel = 3;
+	for (unsigned i = 0; i < 8; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(0, NOW), 3);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[0]);
+	assert_int_equal(fill(3, NOW), 1);
+	assert_int_equal(pool.nservers[POOL_SERVER_NEW], 3);
+}
+
+static void the_pool_is_never_larger_than_its_size(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	pool.settings.size = 3;
+	pool.settings.min_size = 8;
+	for (unsigned i = 0; i < 10; i++)
+		acquire(i, NOW);
+	while (wants(NOW + 1000 * SECOND)) {
+		pool_server_join(&pool, &servers[n]);
+		pool_release(&servers[n++], NOW);
+	}
+	assert_int_equal(n, 3);
+	assert_int_equal(pool_server_count(&pool), 3);
+}
+
+static void servers_in_every_state_count_against_the_size(void **state)
+{
+	(void)state;
+	pool.settings.size = 4;
+	have_idle(4);
+	pool_server_enter(&servers[0], POOL_SERVER_ACTIVE);
+	pool_server_enter(&servers[1], POOL_SERVER_BEING_CANCELED);
+	pool_server_enter(&servers[2], POOL_SERVER_TESTED);
+	pool_server_enter(&servers[3], POOL_SERVER_ACTIVE);
+	acquire(0, NOW);
+	acquire(1, NOW);
+	assert_false(wants(NOW));
+	pool_server_leave(&servers[1]);
+	assert_true(wants(NOW));
+}
+
+static void a_size_of_zero_sets_no_bound(void **state)
+{
+	(void)state;
+	pool.settings.size = 0;
+	pool.settings.connect_parallel = 100;
+	for (unsigned i = 0; i < 12; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(0, NOW), 12);
+}
+
+static void a_login_wants_the_first_server_and_no_more(void **state)
+{
+	(void)state;
+	pool.nclients = 0;
+	pool_await_login(&pool, &clients[0], NOW);
+	pool_await_login(&pool, &clients[1], NOW);
+	assert_int_equal(pool.nlogins, 2);
+	assert_int_equal(pool.nwaiting, 0);
+	assert_int_equal(fill(0, NOW), 1);
+	/* The server that is ready goes to nobody: they wait for what it told, not for it. */
+	assert_null(pool_release(&servers[0], NOW));
+	assert_int_equal(pool.nlogins, 2);
+	pool_forget(&clients[0]);
+	pool_forget(&clients[1]);
+	assert_int_equal(pool.nlogins, 0);
+	assert_false(clients[0].is_for_login);
+}
+
+static void the_pool_is_kept_at_its_minimum_while_it_has_clients(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 3;
+	pool.nclients = 0;
+	assert_false(wants(NOW));
+	pool.nclients = 1;
+	assert_int_equal(fill(0, NOW), 3);
+	pool_server_leave(&servers[0]);
+	assert_true(wants(NOW));
+	pool.nclients = 0;
+	assert_false(wants(NOW));
+}
+
+static void a_forced_users_pool_is_kept_at_its_minimum_without_clients(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 2;
+	pool.settings.is_forced_user = true;
+	pool.nclients = 0;
+	assert_int_equal(fill(0, NOW), 2);
+}
+
+static void the_minimum_is_filled_only_in_parallel_bounds(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 5;
+	pool.settings.connect_parallel = 2;
+	assert_int_equal(fill(0, NOW), 2);
+}
+
+static void a_paused_or_dead_pool_wants_and_gives_nothing(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 3;
+	have_idle(1);
+	pool.is_paused = true;
+	assert_int_equal(acquire(0, NOW), POOL_QUEUED);
+	acquire(1, NOW);
+	assert_false(wants(NOW));
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+	pool_server_enter(&servers[0], POOL_SERVER_ACTIVE);
+	assert_null(pool_release(&servers[0], NOW));
+	assert_counts(0, 1, 0, 0, 0);
+	pool.is_paused = false;
+	pool.is_dead = true;
+	assert_false(wants(NOW));
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+}
+
+static void after_a_failure_nothing_is_opened_before_its_time(void **state)
+{
+	(void)state;
+	acquire(0, NOW);
+	pool.retry_at = NOW + 15 * SECOND;
+	assert_false(wants(NOW));
+	assert_false(wants(NOW + 15 * SECOND - 1));
+	assert_int_equal(pool_wakes_at(&pool, NOW), NOW + 15 * SECOND);
+	assert_true(wants(NOW + 15 * SECOND));
+	pool_forget(&clients[0]);
+	/* Nobody needs it: there is nothing to wake up for. */
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+}
+
+/* ------------------------------------------------------------------ the reserve */
+
+static void have_full_pool_with_reserve(void)
+{
+	pool.settings.size = 2;
+	pool.settings.reserve_size = 2;
+	pool.settings.reserve_timeout_us = 5 * SECOND;
+	have_active(2);
+}
+
+static void the_reserve_is_used_only_after_its_timeout(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	acquire(0, NOW);
+	assert_false(wants(NOW));
+	assert_false(wants(NOW + 5 * SECOND - 1));
+	assert_int_equal(pool_wakes_at(&pool, NOW), NOW + 5 * SECOND);
+	assert_true(wants(NOW + 5 * SECOND));
+	assert_true(reserve);
+}
+
+static void the_reserve_has_its_own_bound(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	for (unsigned i = 0; i < 6; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(2, NOW + 10 * SECOND), 2);
+	assert_int_equal(pool_server_count(&pool), 4);
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+}
+
+static void the_reserve_serves_no_more_than_those_who_wait(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	acquire(0, NOW);
+	assert_int_equal(fill(2, NOW + 10 * SECOND), 1);
+}
+
+static void below_its_size_the_pool_opens_no_reserve(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	acquire(0, NOW);
+	pool_server_leave(&servers[1]);
+	assert_true(wants(NOW + 10 * SECOND));
+	assert_false(reserve);
+}
+
+static void without_a_timeout_or_a_size_there_is_no_reserve(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	acquire(0, NOW);
+	pool.settings.reserve_timeout_us = 0;
+	assert_false(wants(NOW + 1000 * SECOND));
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+	pool.settings.reserve_timeout_us = 5 * SECOND;
+	pool.settings.reserve_size = 0;
+	assert_false(wants(NOW + 1000 * SECOND));
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+}
+
+static void the_reserve_waits_for_the_first_in_line_not_for_the_last(void **state)
+{
+	(void)state;
+	have_full_pool_with_reserve();
+	acquire(0, NOW);
+	acquire(1, NOW + 3 * SECOND);
+	assert_true(wants(NOW + 5 * SECOND));
+	pool_forget(&clients[0]);
+	assert_false(wants(NOW + 5 * SECOND));
+	assert_int_equal(pool_wakes_at(&pool, NOW + 5 * SECOND), NOW + 8 * SECOND);
+}
+
+/* ------------------------------------------------------------------ age */
+
+static void a_server_is_over_age_after_its_lifetime(void **state)
+{
+	(void)state;
+	pool.settings.server_lifetime_us = 3600 * SECOND;
+	have_idle(1);
+	servers[0].connected_at = NOW;
+	assert_false(pool_lifetime_is_over(&servers[0], NOW + 3600 * SECOND - 1));
+	assert_true(pool_lifetime_is_over(&servers[0], NOW + 3600 * SECOND));
+	/* "0" means one use. */
+	pool.settings.server_lifetime_us = 0;
+	assert_true(pool_lifetime_is_over(&servers[0], NOW));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, set_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_idle_server_is_granted_at_once),
+		TEST(without_an_idle_server_the_client_waits),
+		TEST(waiting_clients_are_served_in_order_of_arrival),
+		TEST(nobody_overtakes_those_who_wait),
+		TEST(one_who_gives_up_is_passed_over),
+		TEST(the_server_used_last_is_taken_first),
+		TEST(round_robin_takes_the_server_idle_for_longest),
+		TEST(a_waiting_client_is_given_a_new_server_when_it_is_ready),
+		TEST(resumed_servers_go_to_those_who_wait),
+		TEST(a_server_idle_for_too_long_is_checked_first),
+		TEST(without_a_check_query_no_server_is_checked),
+		TEST(each_who_waits_for_a_check_has_a_server_of_his_own_checked),
+		TEST(every_server_is_counted_where_it_stands),
+		TEST(a_server_that_leaves_while_idle_is_never_granted),
+		TEST(waits_and_assignments_are_counted),
+		TEST(the_longest_wait_is_that_of_the_first_in_line),
+		TEST(nobody_waits_and_nothing_is_wanted),
+		TEST(each_who_waits_wants_a_server_that_is_not_coming_yet),
+		TEST(only_so_many_connect_at_a_time),
+		TEST(the_pool_is_never_larger_than_its_size),
+		TEST(servers_in_every_state_count_against_the_size),
+		TEST(a_size_of_zero_sets_no_bound),
+		TEST(a_login_wants_the_first_server_and_no_more),
+		TEST(the_pool_is_kept_at_its_minimum_while_it_has_clients),
+		TEST(a_forced_users_pool_is_kept_at_its_minimum_without_clients),
+		TEST(the_minimum_is_filled_only_in_parallel_bounds),
+		TEST(a_paused_or_dead_pool_wants_and_gives_nothing),
+		TEST(after_a_failure_nothing_is_opened_before_its_time),
+		TEST(the_reserve_is_used_only_after_its_timeout),
+		TEST(the_reserve_has_its_own_bound),
+		TEST(the_reserve_serves_no_more_than_those_who_wait),
+		TEST(below_its_size_the_pool_opens_no_reserve),
+		TEST(without_a_timeout_or_a_size_there_is_no_reserve),
+		TEST(the_reserve_waits_for_the_first_in_line_not_for_the_last),
+		TEST(a_server_is_over_age_after_its_lifetime),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

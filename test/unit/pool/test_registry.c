@@ -1,0 +1,495 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool/registry.h"
+
+#include "../conf/tempdir.h"
+
+#define SECOND UINT64_C(1000000)
+
+static struct registry *registry;
+
+/* What the hooks were called for: "pool shop/ann", one a line. */
+static struct strbuf calls;
+static bool refuses;
+
+static bool note_pool(void *arg, struct pool *pool)
+{
+	assert_ptr_equal(arg, &calls);
+	strbuf_addf(&calls, "pool %s/%s\n", pool->database->name->text, pool->user->name->text);
+	return !refuses;
+}
+
+static void note_pool_freed(void *arg, struct pool *pool)
+{
+	(void)arg;
+	strbuf_addf(&calls, "freed %s/%s\n", pool->database->name->text, pool->user->name->text);
+}
+
+static bool note_user(void *arg, struct user *user)
+{
+	(void)arg;
+	(void)user;
+	return true;
+}
+
+static void note_user_freed(void *arg, struct user *user)
+{
+	(void)arg;
+	(void)user;
+}
+
+static void note_changed(void *arg, struct database *db)
+{
+	(void)arg;
+	strbuf_addf(&calls, "changed %s\n", db->name->text);
+}
+
+static void note_removed(void *arg, struct database *db)
+{
+	(void)arg;
+	strbuf_addf(&calls, "removed %s\n", db->name->text);
+}
+
+static void note_auto(void *arg, struct database *db)
+{
+	(void)arg;
+	strbuf_addf(&calls, "auto %s\n", db->name->text);
+}
+
+static const struct registry_hooks hooks = {
+	.on_pool = note_pool,
+	.on_pool_freed = note_pool_freed,
+	.on_user = note_user,
+	.on_user_freed = note_user_freed,
+	.on_database_changed = note_changed,
+	.on_database_removed = note_removed,
+	.on_auto_database = note_auto,
+	.arg = &calls,
+};
+
+static struct conf *conf_of(const char *ini)
+{
+	struct conf_problems problems;
+	struct conf *conf;
+
+	conf_problems_init(&problems);
+	conf = conf_load(tempdir_write("test.ini", ini), NULL, 0, &problems);
+	if (conf == NULL)
+		fail_msg("%s", problems.errors.p);
+	conf_problems_fini(&problems);
+	return conf;
+}
+
+static void open_with(const char *ini)
+{
+	strbuf_init(&calls);
+	strbuf_add_str(&calls, "");
+	refuses = false;
+	registry = registry_new(conf_of(ini), &hooks);
+	assert_non_null(registry);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	registry_free(registry);
+	strbuf_fini(&calls);
+	return atom_count() == 0 ? 0 : -1;
+}
+
+static void reload(const char *ini)
+{
+	strbuf_reset(&calls);
+	registry_reload(registry, conf_of(ini));
+}
+
+static struct database *database(const char *name)
+{
+	return registry_database(registry, slice_of(name));
+}
+
+static struct user *user(const char *name)
+{
+	return registry_user(registry, slice_of(name));
+}
+
+static struct pool *pool(const char *db, const char *who)
+{
+	return registry_pool(registry, database(db), user(who));
+}
+
+static const char two[] = "[databases]\nshop = host=127.0.0.1\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n";
+
+/* ------------------------------------------------------------------ databases */
+
+static void configured_databases_are_known_from_the_start(void **state)
+{
+	struct database *db = NULL;
+	unsigned n = 0;
+
+	(void)state;
+	open_with(two);
+	assert_string_equal(database("shop")->name->text, "shop");
+	assert_ptr_equal(database("shop"), database("shop"));
+	assert_null(database("Shop"));
+	assert_null(database("sho"));
+	while ((db = registry_next_database(registry, db)) != NULL)
+		n++;
+	assert_int_equal(n, 2);
+	assert_string_equal(calls.p, "");
+}
+
+static void the_name_on_the_server_may_be_another(void **state)
+{
+	(void)state;
+	open_with(two);
+	assert_string_equal(database_server_name(database("shop")), "shop");
+	assert_string_equal(database_server_name(database("books")), "library");
+}
+
+static void without_a_star_unknown_databases_do_not_exist(void **state)
+{
+	(void)state;
+	open_with(two);
+	assert_null(database("other"));
+	assert_null(database(""));
+	assert_string_equal(calls.p, "");
+}
+
+static void a_star_makes_databases_as_they_are_asked_for(void **state)
+{
+	struct database *db;
+
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n* = host=127.0.0.2 pool_size=7\n[pgbouncer]\n");
+	db = database("other");
+	assert_non_null(db);
+	assert_true(db->is_auto);
+	assert_false(database("shop")->is_auto);
+	assert_string_equal(db->conf->hosts[0].host, "127.0.0.2");
+	assert_string_equal(database_server_name(db), "other");
+	assert_ptr_equal(database("other"), db);
+	assert_string_equal(calls.p, "auto other\n");
+	assert_int_equal(pool("other", "ann")->settings.size, 7);
+}
+
+static void an_automatic_database_can_be_dropped_with_its_pools(void **state)
+{
+	(void)state;
+	open_with("[databases]\n* = host=127.0.0.1\n[pgbouncer]\n");
+	pool("a", "ann");
+	pool("b", "ann");
+	pool("a", "bob");
+	strbuf_reset(&calls);
+	registry_drop_database(registry, database("a"));
+	assert_int_equal(registry_pool_count(registry), 1);
+	assert_string_equal(calls.p, "freed a/ann\nfreed a/bob\n");
+	assert_string_equal(registry_next_database(registry, NULL)->name->text, "b");
+}
+
+/* ------------------------------------------------------------------ users and pools */
+
+static void a_user_is_made_once(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n[users]\nann = pool_mode=session\n[pgbouncer]\n");
+	assert_ptr_equal(user("ann"), user("ann"));
+	assert_ptr_not_equal(user("ann"), user("Ann"));
+	assert_non_null(user("ann")->conf);
+	assert_null(user("bob")->conf);
+}
+
+static void a_pool_is_for_one_user_on_one_database(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	p = pool("shop", "ann");
+	assert_ptr_equal(pool("shop", "ann"), p);
+	assert_ptr_not_equal(pool("shop", "bob"), p);
+	assert_ptr_not_equal(pool("books", "ann"), p);
+	assert_ptr_equal(p->database, database("shop"));
+	assert_ptr_equal(p->user, user("ann"));
+	assert_int_equal(registry_pool_count(registry), 3);
+	assert_string_equal(calls.p, "pool shop/ann\npool shop/bob\npool books/ann\n");
+}
+
+static void a_forced_user_has_one_pool_for_all(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1 user=app\n[pgbouncer]\n");
+	p = pool("shop", "ann");
+	assert_string_equal(p->user->name->text, "app");
+	assert_true(p->settings.is_forced_user);
+	assert_ptr_equal(pool("shop", "bob"), p);
+	assert_ptr_equal(registry_pool(registry, database("shop"), NULL), p);
+	assert_int_equal(registry_pool_count(registry), 1);
+}
+
+static void without_a_user_there_is_no_pool(void **state)
+{
+	(void)state;
+	open_with(two);
+	assert_null(registry_pool(registry, database("shop"), NULL));
+	assert_int_equal(registry_pool_count(registry), 0);
+}
+
+static void a_pool_that_is_refused_leaves_nothing(void **state)
+{
+	(void)state;
+	open_with(two);
+	refuses = true;
+	assert_null(pool("shop", "ann"));
+	assert_int_equal(registry_pool_count(registry), 0);
+	assert_null(registry_next_pool(registry, NULL));
+	assert_null(database_next_pool(database("shop"), NULL));
+	assert_string_equal(calls.p, "pool shop/ann\nfreed shop/ann\n");
+}
+
+static void a_pool_has_the_settings_that_hold_for_it(void **state)
+{
+	struct pool_settings *set;
+
+	(void)state;
+	open_with("[databases]\n"
+		  "shop = host=127.0.0.1 pool_mode=transaction pool_size=3 min_pool_size=1 reserve_pool_size=2\n"
+		  "books = host=127.0.0.1\n"
+		  "[users]\n"
+		  "ann = pool_mode=statement pool_size=9\n"
+		  "[pgbouncer]\n"
+		  "default_pool_size = 25\n"
+		  "min_pool_size = 4\n"
+		  "reserve_pool_timeout = 7\n"
+		  "server_lifetime = 100\n"
+		  "server_connect_parallel = 6\n"
+		  "server_round_robin = 1\n"
+		  "server_check_delay = 11\n"
+		  "server_check_query = select 1\n");
+	set = &pool("shop", "bob")->settings;
+	assert_int_equal(set->mode, POOL_MODE_TRANSACTION);
+	assert_int_equal(set->size, 3);
+	assert_int_equal(set->min_size, 1);
+	assert_int_equal(set->reserve_size, 2);
+	assert_int_equal(set->reserve_timeout_us, 7 * SECOND);
+	assert_int_equal(set->server_lifetime_us, 100 * SECOND);
+	assert_int_equal(set->connect_parallel, 6);
+	assert_true(set->round_robin);
+	assert_int_equal(set->check_delay_us, 11 * SECOND);
+	assert_true(set->checks);
+	assert_false(set->is_forced_user);
+	set = &pool("books", "bob")->settings;
+	assert_int_equal(set->mode, POOL_MODE_SESSION);
+	assert_int_equal(set->size, 25);
+	assert_int_equal(set->min_size, 4);
+	/* The user's before the database's. */
+	set = &pool("shop", "ann")->settings;
+	assert_int_equal(set->mode, POOL_MODE_STATEMENT);
+	assert_int_equal(set->size, 9);
+}
+
+static void an_empty_check_query_checks_nothing(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\nserver_check_query =\n");
+	assert_false(pool("shop", "ann")->settings.checks);
+}
+
+static void a_new_pool_of_a_paused_database_is_paused(void **state)
+{
+	(void)state;
+	open_with(two);
+	database("shop")->is_paused = true;
+	assert_true(pool("shop", "ann")->is_paused);
+	assert_false(pool("books", "ann")->is_paused);
+}
+
+static void a_users_setting_comes_before_the_general_one(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n[users]\nann = max_user_connections=3\n"
+		  "[pgbouncer]\nmax_user_connections = 50\n");
+	assert_int_equal(registry_user_setting(registry, SETTING_max_user_connections, user("ann")), 3);
+	assert_int_equal(registry_user_setting(registry, SETTING_max_user_connections, user("bob")), 50);
+	assert_int_equal(registry_user_setting(registry, SETTING_max_user_connections, NULL), 50);
+}
+
+static void iteration_meets_every_pool_and_user_once(void **state)
+{
+	struct pool *p = NULL;
+	struct user *u = NULL;
+	char name[16];
+	unsigned n = 0;
+
+	(void)state;
+	open_with(two);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "user%d", i);
+		pool("shop", name);
+		pool("books", name);
+	}
+	while ((p = registry_next_pool(registry, p)) != NULL)
+		n++;
+	assert_int_equal(n, 200);
+	n = 0;
+	while ((p = database_next_pool(database("books"), p)) != NULL) {
+		assert_ptr_equal(p->database, database("books"));
+		n++;
+	}
+	assert_int_equal(n, 100);
+	n = 0;
+	while ((u = registry_next_user(registry, u)) != NULL)
+		n++;
+	assert_int_equal(n, 100);
+}
+
+/* ------------------------------------------------------------------ reload */
+
+static void a_reload_puts_the_new_settings_in_force(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1 pool_size=3\n[pgbouncer]\n");
+	p = pool("shop", "ann");
+	reload("[databases]\nshop = host=127.0.0.1 pool_size=4\n[users]\nann = pool_mode=transaction\n[pgbouncer]\n");
+	assert_ptr_equal(pool("shop", "ann"), p);
+	assert_int_equal(p->settings.size, 4);
+	assert_int_equal(p->settings.mode, POOL_MODE_TRANSACTION);
+	assert_non_null(user("ann")->conf);
+	assert_string_equal(calls.p, "pool shop/ann\n");
+	reload("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\n");
+	assert_null(user("ann")->conf);
+	assert_int_equal(p->settings.mode, POOL_MODE_SESSION);
+}
+
+static void a_reload_brings_new_databases(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\n");
+	assert_null(database("books"));
+	reload(two);
+	assert_non_null(database("books"));
+	assert_string_equal(calls.p, "");
+}
+
+static void only_a_change_of_the_server_calls_for_new_connections(void **state)
+{
+	(void)state;
+	open_with(two);
+	reload("[databases]\nshop = host=127.0.0.1 pool_size=1\nbooks = host=127.0.0.9 dbname=library\n[pgbouncer]\n");
+	assert_string_equal(calls.p, "changed books\n");
+	assert_string_equal(database("books")->conf->hosts[0].host, "127.0.0.9");
+}
+
+static void a_database_that_is_gone_is_dead_and_not_found(void **state)
+{
+	struct database *db;
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	db = database("shop");
+	p = pool("shop", "ann");
+	reload("[databases]\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n");
+	assert_string_equal(calls.p, "removed shop\n");
+	assert_true(db->is_dead);
+	assert_true(p->is_dead);
+	assert_null(database("shop"));
+	/* Told once. */
+	reload("[databases]\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n");
+	assert_string_equal(calls.p, "");
+}
+
+static void a_database_that_comes_back_lives_again(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	p = pool("shop", "ann");
+	reload("[databases]\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n");
+	reload("[databases]\nbooks = host=127.0.0.1 dbname=library\nshop = host=127.0.0.3 pool_size=2\n[pgbouncer]\n");
+	assert_non_null(database("shop"));
+	assert_false(p->is_dead);
+	assert_int_equal(p->settings.size, 2);
+	assert_ptr_equal(pool("shop", "ann"), p);
+	assert_string_equal(calls.p, "pool shop/ann\n");
+}
+
+static void a_configured_database_may_become_an_automatic_one(void **state)
+{
+	(void)state;
+	open_with(two);
+	reload("[databases]\n* = host=127.0.0.1\n[pgbouncer]\n");
+	assert_true(database("shop")->is_auto);
+	assert_string_equal(database_server_name(database("books")), "books");
+	/* It led to another database until now. */
+	assert_string_equal(calls.p, "changed books\n");
+	reload(two);
+	assert_false(database("shop")->is_auto);
+}
+
+static void the_snapshot_in_force_is_the_last_one(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\ndefault_pool_size = 5\n");
+	assert_int_equal(registry_conf(registry)->s.default_pool_size, 5);
+	reload("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\ndefault_pool_size = 6\n");
+	assert_int_equal(registry_conf(registry)->s.default_pool_size, 6);
+}
+
+static void freeing_frees_every_pool(void **state)
+{
+	(void)state;
+	open_with(two);
+	pool("shop", "ann");
+	pool("books", "ann");
+	strbuf_reset(&calls);
+	registry_free(registry);
+	registry = NULL;
+	assert_string_equal(calls.p, "freed shop/ann\nfreed books/ann\n");
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(configured_databases_are_known_from_the_start),
+		TEST(the_name_on_the_server_may_be_another),
+		TEST(without_a_star_unknown_databases_do_not_exist),
+		TEST(a_star_makes_databases_as_they_are_asked_for),
+		TEST(an_automatic_database_can_be_dropped_with_its_pools),
+		TEST(a_user_is_made_once),
+		TEST(a_pool_is_for_one_user_on_one_database),
+		TEST(a_forced_user_has_one_pool_for_all),
+		TEST(without_a_user_there_is_no_pool),
+		TEST(a_pool_that_is_refused_leaves_nothing),
+		TEST(a_pool_has_the_settings_that_hold_for_it),
+		TEST(an_empty_check_query_checks_nothing),
+		TEST(a_new_pool_of_a_paused_database_is_paused),
+		TEST(a_users_setting_comes_before_the_general_one),
+		TEST(iteration_meets_every_pool_and_user_once),
+		TEST(a_reload_puts_the_new_settings_in_force),
+		TEST(a_reload_brings_new_databases),
+		TEST(only_a_change_of_the_server_calls_for_new_connections),
+		TEST(a_database_that_is_gone_is_dead_and_not_found),
+		TEST(a_database_that_comes_back_lives_again),
+		TEST(a_configured_database_may_become_an_automatic_one),
+		TEST(the_snapshot_in_force_is_the_last_one),
+		TEST(freeing_frees_every_pool),
+	};
+
+	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);
+}

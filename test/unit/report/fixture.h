@@ -1,0 +1,142 @@
+/*
+ * A hub without sockets: a configuration, its registry and empty tables of
+ * clients and servers.
+ */
+#pragma once
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "pool/registry.h"
+#include "proto/params.h"
+#include "session/client.h"
+#include "session/server.h"
+
+#include "../conf/tempdir.h"
+
+static struct hub hub;
+
+static inline bool accept_pool(void *arg, struct pool *pool)
+{
+	(void)arg;
+	(void)pool;
+	return true;
+}
+
+static inline void ignore_freed(void *arg, struct pool *pool)
+{
+	(void)arg;
+	(void)pool;
+}
+
+static inline bool accept_user(void *arg, struct user *user)
+{
+	(void)arg;
+	(void)user;
+	return true;
+}
+
+static inline void ignore_user(void *arg, struct user *user)
+{
+	(void)arg;
+	(void)user;
+}
+
+static inline void ignore_database(void *arg, struct database *db)
+{
+	(void)arg;
+	(void)db;
+}
+
+/* The configuration of the given text; the test program fails without it. */
+static inline struct conf *fixture_conf(const char *ini)
+{
+	struct conf_problems problems;
+	struct conf *conf;
+
+	conf_problems_init(&problems);
+	conf = conf_load(tempdir_write("test.ini", ini), NULL, 0, &problems);
+	if (conf == NULL) {
+		fprintf(stderr, "%s\n", problems.errors.p);
+		abort();
+	}
+	conf_problems_fini(&problems);
+	return conf;
+}
+
+static inline void fixture_open(const char *ini)
+{
+	static const struct registry_hooks hooks = {
+		.on_pool = accept_pool,
+		.on_pool_freed = ignore_freed,
+		.on_user = accept_user,
+		.on_user_freed = ignore_user,
+		.on_database_changed = ignore_database,
+		.on_database_removed = ignore_database,
+		.on_auto_database = ignore_database,
+	};
+	const char *error;
+
+	hub = (struct hub){
+		.registry = registry_new(fixture_conf(ini), &hooks),
+		.clients = slab_new("client_cache", sizeof(struct client)),
+		.servers = slab_new("server_cache", sizeof(struct server)),
+		.params = params_new("", &error),
+		.loop = loop_new(),
+	};
+	hub.dns = dns_new(hub.loop, &(struct dns_options){.resolv_conf = ""}, &error);
+	if (hub.registry == NULL || hub.params == NULL || hub.dns == NULL)
+		abort();
+	hub.no_params = paramset_empty(hub.params);
+}
+
+static inline void fixture_close(void)
+{
+	struct client *c;
+	uint32_t i = 0;
+
+	while ((c = slab_next(hub.clients, &i)) != NULL)
+		paramset_unref(hub.params, &c->params);
+	slab_free(hub.clients);
+	slab_free(hub.servers);
+	paramset_unref(hub.params, &hub.no_params);
+	params_free(hub.params);
+	registry_free(hub.registry);
+	dns_free(hub.dns);
+	loop_free(hub.loop);
+}
+
+static inline struct pool *fixture_pool(const char *database, const char *user)
+{
+	struct database *db = registry_database(hub.registry, slice_of(database));
+
+	return registry_pool(hub.registry, db, registry_user(hub.registry, slice_of(user)));
+}
+
+/* A client in some state, without a socket. */
+static inline struct client *fixture_client(enum client_state state, const char *database, const char *user)
+{
+	struct client *c = slab_take(hub.clients);
+
+	c->hub = &hub;
+	c->id = ++hub.last_id;
+	c->state = (uint8_t)state;
+	c->conn.io.fd = -1;
+	c->params = paramset_ref(hub.no_params);
+	c->user = user == NULL ? NULL : registry_user(hub.registry, slice_of(user));
+	c->database = database == NULL ? NULL : registry_database(hub.registry, slice_of(database));
+	return c;
+}
+
+static inline struct server *fixture_server(struct pool *pool, enum pool_server_state state)
+{
+	struct server *s = slab_take(hub.servers);
+
+	s->hub = &hub;
+	s->id = ++hub.last_id;
+	s->conn.io.fd = -1;
+	s->phase = SERVER_READY;
+	pool_server_join(pool, &s->slot);
+	pool_server_enter(&s->slot, state);
+	return s;
+}

@@ -1,0 +1,459 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "report/stats_line.h"
+#include "report/tables.h"
+
+#include "fixture.h"
+
+static const char ini[] =
+	"[databases]\n"
+	"shop = host=127.0.0.1 port=5999 dbname=x\n"
+	"two = host=127.0.0.1,127.0.0.2 pool_mode=transaction pool_size=7 reserve_pool_size=3\n"
+	"sock = user=forced\n"
+	"* = host=127.0.0.9\n"
+	"[users]\n"
+	"ann = pool_mode=statement pool_size=5 max_user_connections=9\n"
+	"[pgbouncer]\n"
+	"auth_file = users.txt\n"
+	"server_check_delay = 30\n"
+	"stats_period = 10\n"
+	"listen_port = 6432\n";
+
+static struct stats_history console;
+static struct report report = {.hub = &hub, .console = &console, .version = "9.8.7", .listen_port = 6432};
+
+static int open_hub(void **state)
+{
+	(void)state;
+	tempdir_write("users.txt", "\"bob\" \"\"\n\"ann\" \"\"\n");
+	fixture_open(ini);
+	console = (struct stats_history){0};
+	return 0;
+}
+
+static int close_hub(void **state)
+{
+	(void)state;
+	fixture_close();
+	return 0;
+}
+
+/* All rows as text, cells separated by '|', rows by '\n', nulls as "~". */
+struct text_sink {
+	struct row_sink sink;
+	size_t ncolumns;
+	struct strbuf text;
+};
+
+static void print_row(struct row_sink *sink, const struct cell *cells)
+{
+	struct text_sink *t = (struct text_sink *)sink;
+	char room[CELL_ROOM];
+
+	for (size_t i = 0; i < t->ncolumns; i++) {
+		if (i > 0)
+			strbuf_add_char(&t->text, '|');
+		if (cells[i].kind == CELL_NULL)
+			strbuf_add_char(&t->text, '~');
+		else
+			strbuf_add_slice(&t->text, cell_print(&cells[i], room));
+	}
+	strbuf_add_char(&t->text, '\n');
+}
+
+static void assert_rows(const struct table *table, const char *expected)
+{
+	struct text_sink t = {.sink.on_row = print_row, .ncolumns = table->ncolumns};
+
+	strbuf_init(&t.text);
+	assert_true(table->rows(&report, &t.sink));
+	assert_string_equal(t.text.p == NULL ? "" : t.text.p, expected);
+	strbuf_fini(&t.text);
+}
+
+static void assert_columns(const struct table *table, const char *expected)
+{
+	static const char *const types[] = {
+		[COLUMN_TEXT] = "s", [COLUMN_INT4] = "i", [COLUMN_INT8] = "q",
+		[COLUMN_NUMERIC] = "N", [COLUMN_TIME] = "T", [COLUMN_BYTEA] = "b",
+	};
+	struct strbuf text;
+
+	strbuf_init(&text);
+	for (size_t i = 0; i < table->ncolumns; i++)
+		strbuf_addf(&text, "%s%s %s", i > 0 ? ", " : "", table->columns[i].name, types[table->columns[i].type]);
+	assert_string_equal(text.p, expected);
+	strbuf_fini(&text);
+}
+
+static void columns_are_those_of_pgbouncer(void **state)
+{
+	static const char sockets[] =
+		"type s, user s, database s, replication s, state s, addr s, port i, local_addr s, local_port i, "
+		"connect_time T, request_time T, wait i, wait_us i, close_needed i, ptr s, link s, remote_pid i, tls s, "
+		"application_name s, prepared_statements i, id i";
+
+	(void)state;
+	assert_columns(&table_clients, sockets);
+	assert_columns(&table_servers, sockets);
+	assert_columns(&table_pools,
+		       "database s, user s, cl_active i, cl_waiting i, cl_active_cancel_req i, cl_waiting_cancel_req i, "
+		       "sv_active i, sv_active_cancel i, sv_being_canceled i, sv_idle i, sv_used i, sv_tested i, sv_login i, "
+		       "maxwait i, maxwait_us i, pool_mode s, load_balance_hosts s");
+	assert_columns(&table_databases,
+		       "name s, host s, port i, database s, force_user s, pool_size i, min_pool_size i, reserve_pool_size i, "
+		       "server_lifetime i, pool_mode s, load_balance_hosts s, max_connections i, current_connections i, "
+		       "max_client_connections i, current_client_connections i, paused i, disabled i");
+	assert_columns(&table_users,
+		       "name s, pool_size s, reserve_pool_size s, pool_mode s, max_user_connections i, current_connections i, "
+		       "max_user_client_connections i, current_client_connections i");
+	assert_columns(&table_stats,
+		       "database s, total_server_assignment_count N, total_xact_count N, total_query_count N, "
+		       "total_received N, total_sent N, total_xact_time N, total_query_time N, total_wait_time N, "
+		       "total_client_parse_count N, total_server_parse_count N, total_bind_count N, "
+		       "avg_server_assignment_count N, avg_xact_count N, avg_query_count N, avg_recv N, avg_sent N, "
+		       "avg_xact_time N, avg_query_time N, avg_wait_time N, avg_client_parse_count N, "
+		       "avg_server_parse_count N, avg_bind_count N");
+	assert_columns(&table_stats_totals,
+		       "database s, server_assignment_count N, xact_count N, query_count N, bytes_received N, bytes_sent N, "
+		       "xact_time N, query_time N, wait_time N, client_parse_count N, server_parse_count N, bind_count N");
+	assert_columns(&table_stats_averages,
+		       "database s, server_assignment_count N, xact_count N, query_count N, bytes_received N, bytes_sent N, "
+		       "xact_time N, query_time N, wait_time N, avg_client_parse_count N, avg_server_parse_count N, "
+		       "avg_bind_count N");
+	assert_columns(&table_totals, "name s, value N");
+	assert_columns(&table_config, "key s, value s, default s, changeable s");
+	assert_columns(&table_lists, "list s, items i");
+	assert_columns(&table_mem, "name s, size i, used i, free i, memtotal i");
+	assert_columns(&table_state, "key s, value s");
+	assert_columns(&table_version, "version s");
+}
+
+static void tables_are_found_in_any_case(void **state)
+{
+	(void)state;
+	assert_ptr_equal(table_find(SLICE_LIT("Stats_Totals")), &table_stats_totals);
+	assert_null(table_find(SLICE_LIT("STATS_TOTAL")));
+}
+
+static void databases_come_by_name_with_the_console(void **state)
+{
+	(void)state;
+	fixture_server(fixture_pool("two", "ann"), POOL_SERVER_ACTIVE);
+	fixture_client(CLIENT_CONSOLE, NULL, "boss");
+	assert_rows(&table_databases,
+		    "pgbouncer|~|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|~|0|0|0|1|0|0\n"
+		    "shop|127.0.0.1|5999|x|~|20|0|0|3600|~|~|0|0|0|0|0|0\n"
+		    "sock|~|5432|sock|forced|20|0|0|3600|~|~|0|0|0|0|0|0\n"
+		    "two|127.0.0.1,127.0.0.2|5432|two|~|7|0|3|3600|transaction|round-robin|0|1|0|0|0|0\n");
+}
+
+static void a_removed_database_is_not_shown(void **state)
+{
+	(void)state;
+	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\n"));
+	assert_rows(&table_databases,
+		    "pgbouncer|~|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|~|0|0|0|0|0|0\n"
+		    "shop|h|5432|shop|~|20|0|0|3600|~|~|0|0|0|0|0|0\n");
+}
+
+static void users_are_all_that_are_known_from_anywhere(void **state)
+{
+	(void)state;
+	fixture_server(fixture_pool("shop", "ann"), POOL_SERVER_ACTIVE);
+	fixture_server(fixture_pool("two", "ann"), POOL_SERVER_ACTIVE);
+	fixture_server(fixture_pool("sock", "bob"), POOL_SERVER_ACTIVE);
+	registry_user(hub.registry, SLICE_LIT("bob"))->nclients = 4;
+	assert_rows(&table_users,
+		    "ann|        5||statement|9|2|0|0\n"
+		    "bob|||~|0|0|0|4\n"
+		    "forced|||~|0|1|0|0\n"
+		    "pgbouncer|||~|0|0|0|0\n");
+}
+
+static void pools_count_their_clients_and_servers(void **state)
+{
+	struct pool *pool = fixture_pool("two", "ann");
+	struct pool_client waiter = {0}, login = {0};
+	uint64_t now = clock_us();
+	struct pool_server *granted;
+	struct server *s;
+
+	(void)state;
+	pool->nclients = 6;
+	assert_int_equal(pool_acquire(pool, &waiter, now - 2500000, &granted), POOL_QUEUED);
+	pool_await_login(pool, &login, now);
+	fixture_server(pool, POOL_SERVER_ACTIVE)->ncancels = 1;
+	fixture_server(pool, POOL_SERVER_TESTED);
+	fixture_server(pool, POOL_SERVER_BEING_CANCELED);
+	fixture_server(pool, POOL_SERVER_IDLE)->slot.idle_since = now;
+	s = fixture_server(pool, POOL_SERVER_IDLE);
+	s->slot.idle_since = now - 31 * CLOCK_SECOND;
+	fixture_server(pool, POOL_SERVER_IDLE)->slot.idle_since = now - 32 * CLOCK_SECOND;
+	fixture_client(CLIENT_CONSOLE, NULL, "boss");
+	assert_rows(&table_pools,
+		    "pgbouncer|pgbouncer|1|0|0|0|0|0|0|0|0|0|0|0|0|statement|~\n"
+		    "two|ann|5|2|1|0|1|1|1|1|2|1|0|2|500000|statement|round-robin\n");
+}
+
+static void stats_are_summed_over_a_databases_pools(void **state)
+{
+	struct pool *one = fixture_pool("shop", "ann"), *other = fixture_pool("shop", "bob");
+
+	(void)state;
+	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+	other->stats.now = (struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100};
+	console.now.query_count = console.now.xact_count = 7;
+	assert_rows(&table_stats_totals,
+		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0\n"
+		    "shop|101|202|303|404|505|606|707|808|909|1010|1111\n");
+	assert_rows(&table_stats,
+		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+		    "shop|101|202|303|404|505|606|707|808|909|1010|1111|0|0|0|0|0|0|0|0|0|0|0\n");
+}
+
+static void averages_are_of_the_last_whole_period(void **state)
+{
+	struct pool *pool = fixture_pool("shop", "ann");
+
+	(void)state;
+	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000};
+	stats_turn(&pool->stats);
+	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90});
+	stats_turn(&pool->stats);
+	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999});
+	assert_rows(&table_stats_averages,
+		    "pgbouncer|0|0|0|0|0|0|0|0|0|0|0\n"
+		    "shop|2|3|4|5|6|100|200|20|7|8|9\n");
+}
+
+static void totals_keep_what_removed_databases_had(void **state)
+{
+	(void)state;
+	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+	console.now.query_count = 1;
+	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\n"));
+	assert_rows(&table_totals,
+		    "total_server_assignment_count|1\ntotal_xact_count|2\ntotal_query_count|4\ntotal_client_bytes|4\n"
+		    "total_server_bytes|5\ntotal_xact_time|6\ntotal_query_time|7\ntotal_wait_time|8\n"
+		    "total_ps_client_parse_count|9\ntotal_ps_server_parse_count|10\ntotal_ps_bind_count|11\n"
+		    "avg_server_assignment_count|0\navg_xact_count|0\navg_query_count|0\navg_client_bytes|0\n"
+		    "avg_server_bytes|0\navg_xact_time|0\navg_query_time|0\navg_wait_time|0\n"
+		    "avg_ps_client_parse_count|0\navg_ps_server_parse_count|0\navg_ps_bind_count|0\n");
+	assert_rows(&table_stats_totals, "pgbouncer|0|0|1|0|0|0|0|0|0|0|0\n");
+}
+
+static void the_line_for_the_log_has_pgbouncers_wording(void **state)
+{
+	struct pool *pool = fixture_pool("shop", "ann");
+	struct strbuf line;
+
+	(void)state;
+	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90};
+	stats_turn(&pool->stats);
+	strbuf_init(&line);
+	stats_line_print(&hub, &line);
+	assert_string_equal(line.p, "stats: 3 xacts/s, 4 queries/s, 7 client parses/s, 8 server parses/s, 9 binds/s, "
+				    "in 5 B/s, out 6 B/s, xact 100 us, query 200 us, wait 20 us");
+	strbuf_fini(&line);
+}
+
+static size_t column_of(const struct table *table, const char *name)
+{
+	size_t i = 0;
+
+	while (strcmp(table->columns[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+/* Those cells of a row that do not hang on the machine's clock or memory. */
+struct names_sink {
+	struct row_sink sink;
+	const struct table *table;
+	struct strbuf text;
+};
+
+static void print_some(struct row_sink *sink, const struct cell *cells)
+{
+	static const char *const columns[] = {"type", "user", "database", "state", "addr", "port", "wait", "wait_us",
+					      "close_needed", "remote_pid", "application_name", "id"};
+	struct names_sink *t = (struct names_sink *)sink;
+	char room[CELL_ROOM];
+
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+		strbuf_add_slice(&t->text, cell_print(&cells[column_of(t->table, columns[i])], room));
+		strbuf_add_char(&t->text, i + 1 < sizeof(columns) / sizeof(columns[0]) ? '|' : '\n');
+	}
+}
+
+/* Exactly these rows, in any order: where in its slab an object lies is not for a test to say. */
+static void assert_sockets(const struct table *table, size_t n, const char *const rows[])
+{
+	struct names_sink t = {.sink.on_row = print_some, .table = table};
+	size_t length = 0;
+
+	strbuf_init(&t.text);
+	assert_true(table->rows(&report, &t.sink));
+	for (size_t i = 0; i < n; i++) {
+		length += strlen(rows[i]);
+		if (strstr(t.text.p, rows[i]) == NULL)
+			fail_msg("%s is missing in\n%s", rows[i], t.text.p);
+	}
+	assert_int_equal(t.text.n, length);
+	strbuf_fini(&t.text);
+}
+#define ASSERT_SOCKETS(table, ...) \
+	assert_sockets(table, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
+
+static void clients_are_those_who_have_logged_in(void **state)
+{
+	struct client *c;
+
+	(void)state;
+	fixture_client(CLIENT_STARTUP, NULL, NULL);
+	fixture_client(CLIENT_AUTH, NULL, NULL);
+	fixture_client(CLIENT_CANCEL, NULL, NULL);
+	fixture_client(CLIENT_CLOSED, "shop", "ann");
+	c = fixture_client(CLIENT_IDLE, "shop", "ann");
+	c->peer = (struct addr){.family = AF_INET, .port = 1234, .u.v4.s_addr = htonl(INADDR_LOOPBACK)};
+	paramset_change(hub.params, &c->params, (size_t)params_find(hub.params, SLICE_LIT("application_name")),
+			SLICE_LIT("psql"));
+	c = fixture_client(CLIENT_WAITING, "two", "bob");
+	c->peer = (struct addr){.family = AF_UNIX, .u.pid = 4711};
+	c->waiter.waiting_since = clock_us() - 1250000;
+	c = fixture_client(CLIENT_CONSOLE, NULL, "boss");
+	c->peer = (struct addr){.family = AF_INET6, .port = 77, .u.v6 = IN6ADDR_LOOPBACK_INIT};
+	ASSERT_SOCKETS(&table_clients, "C|ann|shop|idle|127.0.0.1|1234|0|0|0|0|psql|5\n",
+		       "C|bob|two|waiting|unix|6432|1|250000|0|4711||6\n", "C|boss|pgbouncer|active|::1|77|0|0|0|0||7\n");
+}
+
+static void servers_show_what_postgresql_calls_them(void **state)
+{
+	struct pool *pool = fixture_pool("two", "ann");
+	struct server *s;
+
+	(void)state;
+	s = fixture_server(pool, POOL_SERVER_ACTIVE);
+	s->peer = (struct addr){.family = AF_INET, .port = 5432, .u.v4.s_addr = htonl(INADDR_LOOPBACK)};
+	memcpy(s->cancel_key, "\0\1\0\2abcd", 8);
+	s->cancel_key_size = 8;
+	s->slot.close_needed = true;
+	fixture_server(pool, POOL_SERVER_NEW)->phase = SERVER_RESOLVING;
+	s = fixture_server(pool, POOL_SERVER_IDLE);
+	s->peer = (struct addr){.family = AF_UNIX};
+	s->slot.idle_since = clock_us() - 31 * CLOCK_SECOND;
+	ASSERT_SOCKETS(&table_servers, "S|ann|two|active|127.0.0.1|5432|0|0|1|65538||1\n",
+		       "S|ann|two|used|unix|5432|0|0|0|0||3\n");
+}
+
+static void a_time_is_local_and_names_its_zone(void **state)
+{
+	const struct cell cell = {.kind = CELL_TIME, .number = INT64_C(1772359207999999)};
+	char room[CELL_ROOM];
+	struct slice text;
+
+	(void)state;
+	setenv("TZ", "UTC-2", 1);
+	tzset();
+	text = cell_print(&cell, room);
+	assert_true(slice_is(text, "2026-03-01 12:00:07 UTC"));
+}
+
+static void lists_have_their_rows_in_order(void **state)
+{
+	size_t capacity;
+	char expected[512];
+
+	(void)state;
+	fixture_client(CLIENT_IDLE, "shop", "ann");
+	fixture_pool("shop", "ann");
+	hub.nlogins = 3;
+	capacity = slab_capacity(hub.clients);
+	snprintf(expected, sizeof(expected),
+		 "databases|4\nusers|3\npeers|0\npools|2\npeer_pools|0\nfree_clients|%zu\nused_clients|1\n"
+		 "login_clients|3\nfree_servers|0\nused_servers|0\ndns_names|0\ndns_zones|0\ndns_queries|0\n"
+		 "dns_pending|0\n", capacity - 1);
+	assert_rows(&table_lists, expected);
+}
+
+static void the_version_is_one_that_monitors_know(void **state)
+{
+	(void)state;
+	assert_rows(&table_version, "PgBouncer 1.25.2 compatible (pgsluice 9.8.7)\n");
+}
+
+static void waiting_for_servers_is_a_pause(void **state)
+{
+	(void)state;
+	assert_rows(&table_state, "active|yes\npaused|no\nsuspended|no\n");
+	hub.shutdown = SHUTDOWN_WAIT_FOR_CLIENTS;
+	assert_rows(&table_state, "active|yes\npaused|no\nsuspended|no\n");
+	hub.shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
+	assert_rows(&table_state, "active|no\npaused|yes\nsuspended|no\n");
+}
+
+/* Rows of CONFIG that have the key in question. */
+static void print_port(struct row_sink *sink, const struct cell *cells)
+{
+	if (slice_is(cells[0].text, "listen_port") || slice_is(cells[0].text, "stats_period"))
+		print_row(sink, cells);
+}
+
+static void config_tells_value_default_and_whether_it_can_change(void **state)
+{
+	struct text_sink t = {.sink.on_row = print_port, .ncolumns = table_config.ncolumns};
+
+	(void)state;
+	strbuf_init(&t.text);
+	assert_true(table_config.rows(&report, &t.sink));
+	assert_string_equal(t.text.p, "listen_port|6432|6432|no\nstats_period|10|60|yes\n");
+	strbuf_fini(&t.text);
+}
+
+static void memory_adds_up(void **state)
+{
+	char expected[512];
+
+	(void)state;
+	fixture_client(CLIENT_IDLE, "shop", "ann");
+	snprintf(expected, sizeof(expected),
+		 "server_cache|%zu|0|0|0\nclient_cache|%zu|1|%zu|%zu\niobuf_cache|0|0|0|0\natom_cache|%zu|%zu|0|%zu\n",
+		 slab_object_size(hub.servers), slab_object_size(hub.clients), slab_capacity(hub.clients) - 1,
+		 slab_capacity(hub.clients) * slab_object_size(hub.clients), atom_memory() / atom_count(), atom_count(),
+		 atom_memory());
+	assert_rows(&table_mem, expected);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_hub, close_hub)
+	const struct CMUnitTest tests[] = {
+		TEST(columns_are_those_of_pgbouncer),
+		TEST(tables_are_found_in_any_case),
+		TEST(databases_come_by_name_with_the_console),
+		TEST(a_removed_database_is_not_shown),
+		TEST(users_are_all_that_are_known_from_anywhere),
+		TEST(pools_count_their_clients_and_servers),
+		TEST(stats_are_summed_over_a_databases_pools),
+		TEST(averages_are_of_the_last_whole_period),
+		TEST(totals_keep_what_removed_databases_had),
+		TEST(the_line_for_the_log_has_pgbouncers_wording),
+		TEST(clients_are_those_who_have_logged_in),
+		TEST(servers_show_what_postgresql_calls_them),
+		TEST(a_time_is_local_and_names_its_zone),
+		TEST(lists_have_their_rows_in_order),
+		TEST(the_version_is_one_that_monitors_know),
+		TEST(waiting_for_servers_is_a_pause),
+		TEST(config_tells_value_default_and_whether_it_can_change),
+		TEST(memory_adds_up),
+	};
+
+	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);
+}
