@@ -27,7 +27,9 @@ def test_second_time_it_does_not_build():
 
 
 def test_interrupt_cleans_up():
-    process = subprocess.Popen([SCRIPT, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # As from a terminal, even where the tests run in the background, which has SIGINT ignored.
+    process = subprocess.Popen([SCRIPT, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     said = []
     try:
         while not any("DATABASE_URL=" in line for line in said):
