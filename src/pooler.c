@@ -11,6 +11,8 @@
 #include "control/auth_query.h"
 #include "report/stats_line.h"
 #include "session/client.h"
+#include "session/host_check.h"
+#include "session/host_session.h"
 #include "session/server.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
@@ -71,6 +73,7 @@ static bool on_pool(void *arg, struct pool *pool)
 
 	if (!pool_session_set_up(&p->hub, pool))
 		return false;
+	host_checks_note(&p->hub, pool->database);
 	pool->is_paused = pool->database->is_paused || p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
 	return true;
 }
@@ -79,6 +82,12 @@ static void on_pool_freed(void *arg, struct pool *pool)
 {
 	(void)arg;
 	pool_session_free(pool);
+}
+
+static void on_host_gone(void *arg, struct host *host)
+{
+	(void)arg;
+	host_session_free(host);
 }
 
 static bool on_user(void *arg, struct user *user)
@@ -127,16 +136,11 @@ static void apply_settings(struct pooler *p)
 	const struct dns_options dns = {.resolv_conf = s->resolv_conf,
 					.max_ttl_us = (uint64_t)s->dns_max_ttl,
 					.nxdomain_ttl_us = (uint64_t)s->dns_nxdomain_ttl};
-
 	const struct auth_query_options queries = {.connect_timeout_us = (uint64_t)s->server_connect_timeout,
 						   .query_timeout_us = (uint64_t)s->client_login_timeout,
 						   .idle_timeout_us = (uint64_t)s->server_idle_timeout,
 						   .ttl_us = (uint64_t)s->auth_query_ttl,
-						   .tls = {.sslmode = setting_choice_word(SETTING_server_tls_sslmode,
-											  s->server_tls_sslmode),
-							   .ca_file = s->server_tls_ca_file,
-							   .cert_file = s->server_tls_cert_file,
-							   .key_file = s->server_tls_key_file},
+						   .tls = tls_setup_connections(s),
 						   .max_waiting = AUTH_QUERY_MAX_WAITING,
 						   .max_kept = AUTH_QUERY_MAX_KEPT};
 
@@ -170,6 +174,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	strbuf_fini(&changes);
 	registry_reload(p->hub.registry, conf);
 	apply_settings(p);
+	host_checks_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
 }
 
@@ -470,6 +475,8 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	if (hub->loop != NULL)
 		hub->auth_helper = auth_helper_new(hub->loop, &helper);
 	hub->registry = registry_new(conf, &hooks);
+	if (hub->registry != NULL)
+		hosts_on_gone(registry_hosts(hub->registry), on_host_gone, p);
 	hub->params = params_new(conf->s.track_extra_parameters, &why);
 	if (hub->params != NULL)
 		hub->no_params = paramset_empty(hub->params);
@@ -508,6 +515,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 		return false;
 	use_tls(p, &tls);
 	apply_settings(p);
+	host_checks_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
 	return true;
 }
@@ -558,9 +566,10 @@ void pooler_free(struct pooler *p)
 		stop_watching(p);
 	}
 	auth_helper_free(hub->auth_helper);
+	/* Pools and hosts still have questions to take back. */
+	registry_free(hub->registry);
 	auth_queries_free(hub->auth_queries);
 	dns_free(hub->dns);
-	registry_free(hub->registry);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
 	params_free(hub->params);

@@ -137,5 +137,6 @@ bool conf_database_same_server(const struct conf_database *a, const struct conf_
 	return same_text(a->dbname, b->dbname) && same_hosts(a, b) && same_text(a->user, b->user) &&
 	       same_text(a->connect_query, b->connect_query) && same_parameters(a, b) &&
 	       same_override(a, b, SETTING_auth_dbname) && same_override(a, b, SETTING_auth_query) &&
-	       same_override(a, b, SETTING_load_balance_hosts);
+	       same_override(a, b, SETTING_load_balance_hosts) &&
+	       same_override(a, b, SETTING_target_session_attrs);
 }

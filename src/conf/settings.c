@@ -11,7 +11,10 @@ static const char *const auth_type_words[] = {"any", "trust", "plain", "md5", "s
 					      "cert", "hba", "ldap", "pam", NULL};
 static const char *const tls_mode_words[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", NULL};
 static const char *const tls_negotiation_words[] = {"postgres", "direct", NULL};
-static const char *const load_balance_words[] = {"disable", "round-robin", NULL};
+static const char *const load_balance_words[] = {"disable", "round-robin", "least-connections", NULL};
+static const char *const session_attrs_words[] = {"any",     "read-write", "read-only",
+						  "primary", "standby",    "prefer-standby", NULL};
+static const char *const down_action_words[] = {"fail", "wait", NULL};
 static const char *const sqlstate_compat_words[] = {"postgresql", "pgbouncer", NULL};
 
 /* The limits column of settings.def, as initialisers of struct setting_info. */

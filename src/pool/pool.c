@@ -2,6 +2,28 @@
 
 #include <string.h>
 
+#include "pool/cap.h"
+
+const char *pool_hold_word(enum pool_hold hold)
+{
+	static const char *const words[] = {
+#define X(name, word, text) [HOLD_##name] = word,
+		POOL_HOLDS(X)
+#undef X
+	};
+	return words[hold];
+}
+
+const char *pool_hold_text(enum pool_hold hold)
+{
+	static const char *const texts[] = {
+#define X(name, word, text) [HOLD_##name] = text,
+		POOL_HOLDS(X)
+#undef X
+	};
+	return texts[hold];
+}
+
 void pool_init(struct pool *pool, struct database *database, struct user *user)
 {
 	memset(pool, 0, sizeof(*pool));
@@ -21,10 +43,11 @@ unsigned pool_server_count(const struct pool *pool)
 	return n;
 }
 
-void pool_server_join(struct pool *pool, struct pool_server *s)
+void pool_server_join(struct pool *pool, struct pool_server *s, uint64_t now)
 {
 	s->pool = pool;
 	s->state = POOL_SERVER_NEW;
+	cap_count(pool, 1, now);
 	pool->nservers[s->state]++;
 }
 
@@ -48,10 +71,45 @@ void pool_server_enter(struct pool_server *s, enum pool_server_state state)
 		TAILQ_INSERT_HEAD(&s->pool->idle, s, link);
 }
 
-void pool_server_leave(struct pool_server *s)
+void pool_server_leave(struct pool_server *s, uint64_t now)
 {
+	cap_count(s->pool, -1, now);
 	leave_state(s);
+	if (s->is_retiring)
+		s->pool->nretiring--;
 	s->pool = NULL;
+}
+
+static bool keeps_minimum(const struct pool *pool)
+{
+	return pool->nclients + pool->nlogins > 0 || pool->settings.is_forced_user || pool->is_known;
+}
+
+bool pool_server_retire(struct pool_server *s)
+{
+	struct pool *pool = s->pool;
+
+	if (!keeps_minimum(pool) || pool_server_count(pool) > pool->settings.min_size)
+		return true;
+	if (pool->nretiring == 0) {
+		s->is_retiring = true;
+		pool->nretiring++;
+	}
+	return false;
+}
+
+void pool_block(struct pool *pool, struct pool_queue *queue)
+{
+	pool_unblock(pool);
+	pool->blocked_in = queue;
+	TAILQ_INSERT_TAIL(queue, pool, blocked_link);
+}
+
+void pool_unblock(struct pool *pool)
+{
+	if (pool->blocked_in != NULL)
+		TAILQ_REMOVE(pool->blocked_in, pool, blocked_link);
+	pool->blocked_in = NULL;
 }
 
 static bool needs_check(const struct pool_server *s, uint64_t now)
@@ -161,55 +219,95 @@ static uint64_t reserve_due_at(const struct pool *pool)
 	return first->waiting_since + pool->settings.reserve_timeout_us;
 }
 
-/* Servers that waiting clients need and that are not on their way yet. */
-static bool someone_needs_more(const struct pool *pool)
+bool pool_has_need(const struct pool *pool, uint64_t now)
 {
 	unsigned coming = pool->nservers[POOL_SERVER_NEW] + pool->nservers[POOL_SERVER_TESTED];
 
 	if (pool->nwaiting > coming)
 		return true;
+	if (pool->nservers[POOL_SERVER_NEW] > 0)
+		return false;
 	/* Servers that are there already say nothing more of what a welcome holds. */
-	return pool->nlogins > 0 && pool->nservers[POOL_SERVER_NEW] == 0;
+	return pool->nlogins > 0 || (now < pool->wanted_until && pool_server_count(pool) == 0);
 }
 
 static bool is_below_minimum(const struct pool *pool)
 {
-	const struct pool_settings *set = &pool->settings;
+	return keeps_minimum(pool) && pool_server_count(pool) - pool->nretiring < pool->settings.min_size;
+}
 
-	if (pool->nclients + pool->nlogins == 0 && !set->is_forced_user)
-		return false;
-	return pool_server_count(pool) < set->min_size;
+/* One that is to go does not keep the one out that replaces it. */
+static bool has_room(const struct pool *pool)
+{
+	unsigned size = pool->settings.size, count = pool_server_count(pool);
+
+	if (size == 0 || count < size)
+		return true;
+	return count - pool->nretiring < size && is_below_minimum(pool);
+}
+
+static bool has_room_in_reserve(const struct pool *pool)
+{
+	return pool_server_count(pool) < pool->settings.size + pool->settings.reserve_size;
+}
+
+/* Why the pool opens nothing; NONE: it opens, of the reserve if need be, or wants nothing (then *wants is false). */
+static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, bool *reserve)
+{
+	uint64_t due = reserve_due_at(pool);
+	bool has_need = pool_has_need(pool, now);
+
+	*reserve = false;
+	*wants = false;
+	if (pool->is_dead)
+		return HOLD_NONE;
+	if (pool->is_paused)
+		return HOLD_PAUSED;
+	if (!has_need && !is_below_minimum(pool))
+		return HOLD_NONE;
+	if (now < pool->backoff.retry_at)
+		return HOLD_RETRY;
+	if (pool->nservers[POOL_SERVER_NEW] >= pool->settings.connect_parallel)
+		return HOLD_CONNECTS;
+	if (!has_room(pool)) {
+		if (due == 0 || due > now || !has_need || !has_room_in_reserve(pool))
+			return HOLD_POOL_SIZE;
+		*reserve = true;
+	}
+	*wants = true;
+	return HOLD_NONE;
 }
 
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve)
 {
-	const struct pool_settings *set = &pool->settings;
-	unsigned count = pool_server_count(pool);
-	uint64_t due = reserve_due_at(pool);
+	bool wants;
 
-	*reserve = false;
-	if (pool->is_dead || pool->is_paused || now < pool->retry_at)
-		return false;
-	if (pool->nservers[POOL_SERVER_NEW] >= set->connect_parallel)
-		return false;
-	if (set->size == 0 || count < set->size)
-		return someone_needs_more(pool) || is_below_minimum(pool);
-	*reserve = due != 0 && due <= now && count < set->size + set->reserve_size && someone_needs_more(pool);
-	return *reserve;
+	judge(pool, now, &wants, reserve);
+	return wants;
+}
+
+enum pool_hold pool_own_hold(const struct pool *pool, uint64_t now)
+{
+	bool wants, reserve;
+	enum pool_hold hold = judge(pool, now, &wants, &reserve);
+
+	if (hold != HOLD_NONE || wants)
+		return hold;
+	if (pool->nservers[POOL_SERVER_NEW] > 0)
+		return HOLD_LOGIN;
+	return pool->nservers[POOL_SERVER_TESTED] > 0 ? HOLD_CHECK : HOLD_NONE;
 }
 
 uint64_t pool_wakes_at(const struct pool *pool, uint64_t now)
 {
-	const struct pool_settings *set = &pool->settings;
-	unsigned count = pool_server_count(pool);
 	uint64_t due;
 
 	if (pool->is_dead || pool->is_paused)
 		return 0;
-	if (now < pool->retry_at)
-		return someone_needs_more(pool) || is_below_minimum(pool) ? pool->retry_at : 0;
+	if (now < pool->backoff.retry_at)
+		return pool_has_need(pool, now) || is_below_minimum(pool) ? pool->backoff.retry_at : 0;
 	due = reserve_due_at(pool);
-	if (due > now && set->size != 0 && count >= set->size && count < set->size + set->reserve_size)
+	if (due > now && pool->settings.size != 0 && !has_room(pool) && has_room_in_reserve(pool))
 		return due;
 	return 0;
 }

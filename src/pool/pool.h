@@ -13,11 +13,15 @@
 #include <stdint.h>
 
 #include "conf/settings.h"
+#include "pool/backoff.h"
 #include "pool/stats.h"
 
+struct cap;
 struct database;
 struct user;
 struct pool;
+
+TAILQ_HEAD(pool_queue, pool);
 
 /* Where a server connection stands; the names are those of SHOW SERVERS. */
 #define POOL_SERVER_STATES(X)                                                   \
@@ -39,6 +43,7 @@ struct pool_server {
 	struct pool *pool;
 	enum pool_server_state state;
 	bool close_needed;               /* not to be given to anybody again */
+	bool is_retiring;                /* closed as soon as there is another in its place; written by pool_server_retire() */
 	uint64_t connected_at, idle_since;
 };
 TAILQ_HEAD(pool_servers, pool_server);
@@ -58,9 +63,55 @@ struct pool_settings {
 	unsigned min_size, reserve_size;
 	unsigned connect_parallel;
 	bool round_robin;
+	unsigned guaranteed_size;        /* never given up to other pools */
 	bool is_forced_user;             /* the pool is kept at min_size even without clients */
+	unsigned breaker_failures, host_connect_parallel;
+	enum load_balance_hosts load_balance;
+	enum target_session_attrs attrs;
+	enum server_down_action down_action;
+	uint64_t most_retry_wait_us;     /* server_login_retry */
+	uint64_t recheck_us;             /* host_check_interval */
 	uint64_t reserve_timeout_us, server_lifetime_us, query_wait_timeout_us, check_delay_us;
 	bool checks;                     /* server_check_query is not empty */
+};
+
+/*
+ * What keeps a waiting client from a server.
+ *
+ * X(name, word in SHOW WAITING, the same for the client)
+ */
+#define POOL_HOLDS(X)                                                                                       \
+	X(NONE, "", "")                                                                                     \
+	X(PAUSED, "paused", "the database is paused")                                                       \
+	X(CHECK, "server_check", "a server connection is being checked or cleaned")                         \
+	X(LOGIN, "login", "a server connection is being made")                                              \
+	X(CONNECTS, "server_connect_parallel", "as many server connections are being made as may be at a time") \
+	X(POOL_SIZE, "pool_size", "all server connections of the pool are in use")                          \
+	X(MAX_DB, "max_db_connections", "the database has as many server connections as it may")            \
+	X(MAX_USER, "max_user_connections", "the user has as many server connections as he may")            \
+	X(MAX_ALL, "max_server_connections", "there are as many server connections as there may be")        \
+	X(HOST_CONNECTS, "host_connect_parallel", "as many connections to the host are being made as may be at a time") \
+	X(RETRY, "server_login_retry", "the last attempt to connect failed, the next one is not due yet")   \
+	X(BREAKER, "breaker", "the host is down")                                                           \
+	X(NO_HOST, "target_session_attrs", "no host is what target_session_attrs asks for")
+
+enum pool_hold {
+#define X(name, word, text) HOLD_##name,
+	POOL_HOLDS(X)
+#undef X
+};
+
+const char *pool_hold_word(enum pool_hold hold);
+const char *pool_hold_text(enum pool_hold hold);
+
+/* The bounds that a pool shares with others, see pool/cap.h. */
+enum cap_kind { CAP_DATABASE, CAP_USER, CAP_ALL, CAP_KINDS };
+
+struct cap_seat {
+	TAILQ_ENTRY(cap_seat) link;      /* in the bound's list */
+	struct cap *cap;                 /* NULL: none */
+	struct pool *pool;
+	uint64_t used_us, since;         /* what it has had: servers times microseconds, up to `since` */
 };
 
 struct pool {
@@ -74,8 +125,15 @@ struct pool {
 	unsigned nclients;               /* logged in, waiting ones included */
 	struct pool_clients logins;      /* clients that wait for the first server's welcome */
 	unsigned nlogins;
+	unsigned nretiring;
 	bool is_paused, is_dead;
-	uint64_t retry_at;               /* no new server before this; 0 none */
+	bool is_known;                   /* its user has logged in to a server: it is kept at min_size without clients, too */
+	bool is_capped;                  /* some bound it shares is set */
+	struct cap_seat seats[CAP_KINDS];
+	struct backoff backoff;          /* after logins that the server refused */
+	uint64_t wanted_until;           /* clients were sent away for want of a server a moment ago */
+	TAILQ_ENTRY(pool) blocked_link;
+	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
 	void *session;                   /* the session layer's part */
 };
@@ -84,10 +142,26 @@ void pool_init(struct pool *pool, struct database *database, struct user *user);
 
 unsigned pool_server_count(const struct pool *pool);
 
+/* Those that have logged in. */
+static inline unsigned pool_open_count(const struct pool *pool)
+{
+	return pool_server_count(pool) - pool->nservers[POOL_SERVER_NEW];
+}
+
 /* A server joins in state NEW, changes its state, leaves. Only these touch counts and the list. */
-void pool_server_join(struct pool *pool, struct pool_server *s);
+void pool_server_join(struct pool *pool, struct pool_server *s, uint64_t now);
 void pool_server_enter(struct pool_server *s, enum pool_server_state state);
-void pool_server_leave(struct pool_server *s);
+void pool_server_leave(struct pool_server *s, uint64_t now);
+
+/*
+ * Its time is over. True: it can go. False: the pool is at its minimum, and
+ * another has to be opened first; that is done for one server at a time.
+ */
+bool pool_server_retire(struct pool_server *s);
+
+/* The pool waits in a queue, or no longer. */
+void pool_block(struct pool *pool, struct pool_queue *queue);
+void pool_unblock(struct pool *pool);
 
 enum pool_answer {
 	POOL_GRANTED,            /* *server is the client's, ACTIVE */
@@ -115,8 +189,18 @@ struct pool_client *pool_release(struct pool_server *s, uint64_t now);
  */
 struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_server **server);
 
-/* Whether a connection should be opened now; *reserve: it is one of the reserve. Called until it says no. */
+/*
+ * Whether the pool for itself would have a connection opened now; *reserve: it
+ * is one of the reserve. What it shares with others may still be against it,
+ * see pool/opening.h.
+ */
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
+
+/* If not: why those who wait have to; NONE when nobody needs one. */
+enum pool_hold pool_own_hold(const struct pool *pool, uint64_t now);
+
+/* Clients are waiting that no server is on its way to: not only the minimum wants one. */
+bool pool_has_need(const struct pool *pool, uint64_t now);
 
 /* When pool_wants_server() may change its mind with nothing else happening (the reserve, a retry); 0 never. */
 uint64_t pool_wakes_at(const struct pool *pool, uint64_t now);

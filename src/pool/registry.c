@@ -20,6 +20,8 @@ struct registry {
 	struct user *users;
 	struct all_pools pools;
 	unsigned npools;
+	struct hosts *hosts;
+	struct cap cap;                  /* max_server_connections */
 };
 
 static void set_up_pool(struct registry *r, struct pool *pool)
@@ -41,6 +43,62 @@ static void set_up_pool(struct registry *r, struct pool *pool)
 	set->check_delay_us = (uint64_t)c->s.server_check_delay;
 	set->checks = c->s.server_check_query[0] != '\0';
 	set->is_forced_user = db->user != NULL;
+	set->guaranteed_size = (unsigned)conf_effective(c, SETTING_guaranteed_pool_size, db, user);
+	set->breaker_failures = (unsigned)c->s.breaker_failures;
+	set->host_connect_parallel = (unsigned)c->s.host_connect_parallel;
+	set->load_balance = (enum load_balance_hosts)conf_effective(c, SETTING_load_balance_hosts, db, NULL);
+	set->attrs = (enum target_session_attrs)conf_effective(c, SETTING_target_session_attrs, db, NULL);
+	set->down_action = (enum server_down_action)conf_effective(c, SETTING_server_down_action, db, NULL);
+	set->most_retry_wait_us = (uint64_t)c->s.server_login_retry;
+	set->recheck_us = (uint64_t)c->s.host_check_interval;
+	pool->is_capped = false;
+	for (size_t i = 0; i < CAP_KINDS; i++)
+		pool->is_capped |= pool->seats[i].cap->max != 0;
+}
+
+static void set_cap_of_database(const struct registry *r, struct database *db)
+{
+	db->cap.max = (unsigned)conf_effective(r->conf, SETTING_max_db_connections, db->conf, NULL);
+}
+
+static void set_cap_of_user(const struct registry *r, struct user *user)
+{
+	user->cap.max = (unsigned)conf_effective(r->conf, SETTING_max_user_connections, NULL, user->conf);
+}
+
+static void drop_hosts(struct host **hosts, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		host_unref(&hosts[i]);
+	free(hosts);
+}
+
+/* Takes the hosts of the database's entry, and keeps those it has when memory is out. */
+static bool bind_hosts(const struct registry *r, struct database *db, const struct conf_database *conf)
+{
+	unsigned n = (unsigned)conf->nhosts;
+	struct host **hosts = calloc(n, sizeof(hosts[0]));
+	uint64_t *read_only_until = calloc(n, sizeof(read_only_until[0]));
+
+	for (unsigned i = 0; hosts != NULL && i < n; i++) {
+		hosts[i] = host_ref(r->hosts, conf->hosts[i].host, conf->hosts[i].port);
+		if (hosts[i] == NULL) {
+			drop_hosts(hosts, i);
+			hosts = NULL;
+		}
+	}
+	if (hosts == NULL || read_only_until == NULL) {
+		drop_hosts(hosts, hosts == NULL ? 0 : n);
+		free(read_only_until);
+		return false;
+	}
+	drop_hosts(db->hosts, db->nhosts);
+	free(db->read_only_until);
+	db->hosts = hosts;
+	db->read_only_until = read_only_until;
+	db->nhosts = n;
+	db->next_host %= n;
+	return true;
 }
 
 static struct database *add_database(struct registry *r, struct slice name, const struct conf_database *conf)
@@ -49,11 +107,15 @@ static struct database *add_database(struct registry *r, struct slice name, cons
 
 	if (db != NULL)
 		db->name = atom_get(name);
-	if (db == NULL || db->name == NULL) {
+	if (db == NULL || db->name == NULL || !bind_hosts(r, db, conf)) {
+		if (db != NULL)
+			atom_unref(&db->name);
 		free(db);
 		return NULL;
 	}
 	db->conf = conf;
+	cap_init(&db->cap);
+	set_cap_of_database(r, db);
 	HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
 	return db;
 }
@@ -78,9 +140,16 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 
 	if (r == NULL)
 		return NULL;
+	r->hosts = hosts_new();
+	if (r->hosts == NULL) {
+		free(r);
+		return NULL;
+	}
 	r->conf = conf;
 	r->hooks = *hooks;
 	TAILQ_INIT(&r->pools);
+	cap_init(&r->cap);
+	r->cap.max = (unsigned)conf->s.max_server_connections;
 	add_configured(r);
 	return r;
 }
@@ -88,6 +157,9 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 static void free_pool(struct registry *r, struct database_pool *dp)
 {
 	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
+	pool_unblock(&dp->pool);
+	for (size_t i = 0; i < CAP_KINDS; i++)
+		cap_leave(&dp->pool, (enum cap_kind)i);
 	HASH_DEL(dp->pool.database->pools, dp);
 	TAILQ_REMOVE(&r->pools, dp, link);
 	r->npools--;
@@ -98,6 +170,8 @@ static void free_database(struct registry *r, struct database *db)
 {
 	deadline_disarm(&db->unused);
 	HASH_DEL(r->databases, db);
+	drop_hosts(db->hosts, db->nhosts);
+	free(db->read_only_until);
 	atom_unref(&db->name);
 	free(db);
 }
@@ -123,8 +197,14 @@ void registry_free(struct registry *r)
 		free_database(r, db);
 	HASH_ITER(hh, r->users, user, next_user)
 		free_user(r, user);
+	hosts_free(r->hosts);
 	conf_unref(&r->conf);
 	free(r);
+}
+
+struct hosts *registry_hosts(const struct registry *r)
+{
+	return r->hosts;
 }
 
 struct conf *registry_conf(const struct registry *r)
@@ -157,6 +237,8 @@ static void rebind_database(struct registry *r, const struct conf *conf, struct 
 		return;
 	}
 	db->conf = now;
+	if (!bind_hosts(r, db, now))
+		log_warning("database %s: out of memory, it keeps the hosts it had", db->name->text);
 	if (db->is_dead) {
 		db->is_dead = false;
 		return;
@@ -177,8 +259,15 @@ void registry_reload(struct registry *r, struct conf *conf)
 	HASH_ITER(hh, r->databases, db, next_db)
 		rebind_database(r, conf, db);
 	r->conf = conf;
-	HASH_ITER(hh, r->users, user, next_user)
+	r->cap.max = (unsigned)conf->s.max_server_connections;
+	HASH_ITER(hh, r->users, user, next_user) {
+		set_cap_of_user(r, user);
 		r->hooks.on_user(r->hooks.arg, user);
+	}
+	HASH_ITER(hh, r->databases, db, next_db) {
+		if (!db->is_dead)
+			set_cap_of_database(r, db);
+	}
 	add_configured(r);
 	TAILQ_FOREACH(dp, &r->pools, link) {
 		dp->pool.is_dead = dp->pool.database->is_dead;
@@ -233,6 +322,8 @@ struct user *registry_user(struct registry *r, struct slice name)
 		return NULL;
 	}
 	user->conf = conf_find_user(r->conf, name);
+	cap_init(&user->cap);
+	set_cap_of_user(r, user);
 	HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
 	if (!r->hooks.on_user(r->hooks.arg, user)) {
 		free_user(r, user);
@@ -256,6 +347,9 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	if (dp == NULL)
 		return NULL;
 	pool_init(&dp->pool, db, user);
+	cap_join(&db->cap, &dp->pool, CAP_DATABASE);
+	cap_join(&user->cap, &dp->pool, CAP_USER);
+	cap_join(&r->cap, &dp->pool, CAP_ALL);
 	dp->key = user;
 	HASH_ADD_PTR(db->pools, key, dp);
 	TAILQ_INSERT_TAIL(&r->pools, dp, link);

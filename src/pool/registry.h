@@ -10,6 +10,8 @@
 #include "base/atom.h"
 #include "conf/conf.h"
 #include "net/deadline.h"
+#include "pool/cap.h"
+#include "pool/host.h"
 #include "pool/pool.h"
 
 struct database {
@@ -19,7 +21,11 @@ struct database {
 	struct database_pool *pools;
 	bool is_auto, is_disabled, is_paused;
 	bool is_dead;                    /* gone from the configuration; kept while anybody uses it */
-	unsigned next_host;              /* where the next server connection goes */
+	struct host **hosts;             /* those of its entry, in that order */
+	uint64_t *read_only_until;       /* for each: a login has told that transactions are read-only in this database */
+	unsigned nhosts;
+	unsigned next_host;              /* where the next server connection goes, in that list */
+	struct cap cap;                  /* max_db_connections */
 	unsigned nclients;
 	struct deadline unused;          /* automatic ones: when nobody has used it for autodb_idle_timeout */
 	void *session;                   /* the session layer's part */
@@ -30,6 +36,7 @@ struct user {
 	struct atom *name;
 	const struct conf_user *conf;    /* NULL: not in [users] */
 	unsigned nclients;
+	struct cap cap;                  /* max_user_connections */
 	void *session;                   /* the session layer's part */
 };
 
@@ -55,6 +62,9 @@ void registry_free(struct registry *r);
 
 /* The snapshot in force. */
 struct conf *registry_conf(const struct registry *r);
+
+/* All hosts that databases name or servers are connected to. */
+struct hosts *registry_hosts(const struct registry *r);
 
 /* Puts another snapshot in force, taking over its reference. */
 void registry_reload(struct registry *r, struct conf *conf);

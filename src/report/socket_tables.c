@@ -168,14 +168,6 @@ static const char *server_state_text(const struct pool_server *slot)
 	return server_is_used(slot, clock_us()) ? "used" : texts[slot->state];
 }
 
-/* The configuration may have changed since the server was connected. */
-static int configured_port(const struct server *s)
-{
-	const struct conf_database *conf = s->slot.pool->database->conf;
-
-	return conf != NULL && s->host_index < conf->nhosts ? conf->hosts[s->host_index].port : 0;
-}
-
 /* A cancel key begins with it; 0 when the server has not told one yet. */
 static uint32_t backend_pid(const struct server *s)
 {
@@ -196,7 +188,7 @@ static void tell_server(const struct report *r, struct row_sink *sink, const str
 		.state = server_state_text(&s->slot),
 		.peer = &s->peer,
 		.fd = conn_fd(&s->conn),
-		.unix_port = configured_port(s),
+		.unix_port = (s->host == NULL ? 0 : s->host->port),
 		.connected_at = s->slot.connected_at,
 		.request_at = s->request_at != 0 ? s->request_at : s->slot.connected_at,
 		.close_needed = s->slot.close_needed,

@@ -15,6 +15,8 @@
 	X(clients)        \
 	X(servers)        \
 	X(users)          \
+	X(hosts)          \
+	X(waiting)        \
 	X(version)        \
 	X(lists)          \
 	X(mem)            \

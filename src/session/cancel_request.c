@@ -164,11 +164,9 @@ static struct cancel_request *new_request(const struct client *requester, struct
 	strbuf_init(&r->packet);
 	startup_out_cancel(&r->packet, s->cancel_key, s->cancel_key_size);
 	if (s->conn.tls != NULL && s->hub->tls.servers != NULL) {
-		const struct conf_database *db = s->slot.pool->database->conf;
-
 		r->tls = tls_context_ref(s->hub->tls.servers);
 		r->is_direct_tls = s->hub->tls.is_server_direct;
-		snprintf(r->host, sizeof(r->host), "%s", db->hosts[s->host_index % db->nhosts].host);
+		snprintf(r->host, sizeof(r->host), "%s", s->host->name->text);
 	}
 	return r;
 }

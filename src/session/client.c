@@ -360,6 +360,27 @@ static const char *span_of(const struct client *c, enum setting_id id, char *roo
 	return room;
 }
 
+/* What held the client, and how the pool is. */
+static const char *wait_detail(const struct client *c, char *room, size_t n)
+{
+	const struct pool *pool = client_pool(c);
+	enum pool_hold hold = pool_session_hold(pool, clock_us());
+
+	snprintf(room, n,
+		 "query_wait_timeout is %.6gs; held by %s: %s. The pool has %u server connections (pool_size is %u) and %u waiting clients.",
+		 (double)pool->settings.query_wait_timeout_us / CLOCK_SECOND, pool_hold_word(hold), pool_hold_text(hold),
+		 pool_server_count(pool), pool->settings.size, pool->nwaiting);
+	return room;
+}
+
+static const char *limit_detail(const struct client *c, enum setting_id id, const struct conf_database *db,
+				const struct conf_user *user, char *room, size_t n)
+{
+	snprintf(room, n, "%s is %" PRId64 ", and as many clients are connected.", setting_info(id)->name,
+		 conf_effective(registry_conf(c->hub->registry), id, db, user));
+	return room;
+}
+
 /* What the setting at fault is set to, for those reasons that a setting is at fault of. */
 static const char *detail_of(const struct client *c, enum close_reason why, char *room, size_t n)
 {
@@ -370,15 +391,18 @@ static const char *detail_of(const struct client *c, enum close_reason why, char
 		snprintf(room, n, "max_client_conn is %" PRId64 ", and as many clients are connected.", s->max_client_conn);
 		return room;
 	case CLOSE_LOGIN_TIMEOUT:
-	case CLOSE_LOGIN_TIMEOUT_DOWN:
 		snprintf(room, n, "client_login_timeout is %.6gs.", (double)s->client_login_timeout / CLOCK_SECOND);
 		return room;
-	case CLOSE_QUERY_WAIT_TIMEOUT:
-		snprintf(room, n,
-			 "query_wait_timeout is %.6gs; the pool has %u server connections (pool_size is %u) and %u waiting clients.",
-			 (double)client_pool(c)->settings.query_wait_timeout_us / CLOCK_SECOND,
-			 pool_server_count(client_pool(c)), client_pool(c)->settings.size, client_pool(c)->nwaiting);
+	case CLOSE_LOGIN_TIMEOUT_DOWN:
+		snprintf(room, n, "client_login_timeout is %.6gs; %s.", (double)s->client_login_timeout / CLOCK_SECOND,
+			 pool_hold_text(pool_session_hold(client_pool(c), clock_us())));
 		return room;
+	case CLOSE_QUERY_WAIT_TIMEOUT:
+		return wait_detail(c, room, n);
+	case CLOSE_MAX_DB_CLIENTS:
+		return limit_detail(c, SETTING_max_db_client_connections, c->database->conf, NULL, room, n);
+	case CLOSE_MAX_USER_CLIENTS:
+		return limit_detail(c, SETTING_max_user_client_connections, NULL, c->user->conf, room, n);
 	case CLOSE_CLIENT_IDLE_TIMEOUT:
 		return span_of(c, SETTING_client_idle_timeout, room, n);
 	case CLOSE_QUERY_TIMEOUT:
@@ -397,7 +421,7 @@ static const char *detail_of(const struct client *c, enum close_reason why, char
 
 void client_close(struct client *c, enum close_reason why)
 {
-	char room[256];
+	char room[384];
 
 	client_close_with(c, why, NULL, detail_of(c, why, room, sizeof(room)));
 }

@@ -119,6 +119,28 @@ static void teach(const struct client *c)
 	pool_secret_learn(client_pool(c), &lesson);
 }
 
+static bool exceeds(const struct client *c, enum setting_id id, const struct conf_database *db, const struct conf_user *user,
+		    unsigned n)
+{
+	int64_t max = conf_effective(registry_conf(c->hub->registry), id, db, user);
+
+	return max != 0 && n > max;
+}
+
+/* The client is counted already. False: it is one too many, and closed. */
+static bool is_within_limits(struct client *c, const struct database *db)
+{
+	if (exceeds(c, SETTING_max_db_client_connections, db->conf, NULL, db->nclients)) {
+		client_close(c, CLOSE_MAX_DB_CLIENTS);
+		return false;
+	}
+	if (exceeds(c, SETTING_max_user_client_connections, NULL, c->user->conf, c->user->nclients)) {
+		client_close(c, CLOSE_MAX_USER_CLIENTS);
+		return false;
+	}
+	return true;
+}
+
 static bool find_pool(struct client *c)
 {
 	struct registry *r = c->hub->registry;
@@ -133,15 +155,17 @@ static bool find_pool(struct client *c)
 		client_close_with(c, CLOSE_DATABASE_DISABLED, c->login->database->text, NULL);
 		return false;
 	}
+	c->database = db;
+	db->nclients++;
+	timeouts_database_used(db);
+	if (!is_within_limits(c, db))
+		return false;
 	pool = registry_pool(r, db, c->user);
 	if (pool == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return false;
 	}
 	c->waiter.pool = pool;
-	c->database = db;
-	db->nclients++;
-	timeouts_database_used(db);
 	teach(c);
 	return true;
 }

@@ -63,6 +63,10 @@
 	  "An administrator has disabled it; ENABLE lets clients in again.")                                         \
 	X(MAX_CLIENT_CONN, "53300", true, WARNING, "no more connections allowed (max_client_conn)",                  \
 	  "Raise max_client_conn, or close connections that are not needed.")                                        \
+	X(MAX_DB_CLIENTS, "53300", true, WARNING, "client connections exceeded (max_db_client_connections)",          \
+	  "Raise max_db_client_connections, or close connections that are not needed.")                              \
+	X(MAX_USER_CLIENTS, "53300", true, WARNING, "client connections exceeded (max_user_client_connections)",      \
+	  "Raise max_user_client_connections, or close connections that are not needed.")                            \
 	X(CONFIG_ERROR, "F0000", true, ERROR, "bouncer config error", NULL)                                          \
 	X(OUT_OF_MEMORY, "53200", true, ERROR, "bouncer resources exhaustion", NULL)                                 \
 	/* Waiting. */                                                                                               \
@@ -70,7 +74,7 @@
 	X(LOGIN_TIMEOUT_DOWN, "57014", true, WARNING, "client_login_timeout (server down)",                          \
 	  "The login waited for a server connection, and none could be made.")                                       \
 	X(QUERY_WAIT_TIMEOUT, "57014", true, WARNING, "query_wait_timeout",                                          \
-	  "All server connections of the pool were in use. Shorten transactions, or raise default_pool_size.")       \
+	  "Shorten transactions, or raise the limit that the DETAIL names.")                                         \
 	X(SERVER_DOWN, "57P03", true, WARNING,                                                                       \
 	  "server login has been failing, cached error: %s (server_login_retry)", NULL)                              \
 	X(SERVER_REFUSED, "", true, WARNING, "%s", NULL)                                                             \

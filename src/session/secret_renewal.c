@@ -12,18 +12,8 @@ struct secret_renewal {
 	struct pool *pool;
 	struct auth_query_ticket *ticket;
 	char *old_secret;
-	struct atom *sqlstate, *message, *detail, *hint; /* of the refusal; NULL: none */
+	struct failure refusal;
 };
-
-static struct atom *keep(const char *text)
-{
-	return text == NULL ? NULL : atom_get(slice_of(text));
-}
-
-static const char *text_of(const struct atom *a)
-{
-	return a == NULL ? NULL : a->text;
-}
 
 void secret_renewal_free(struct secret_renewal **renewal)
 {
@@ -37,10 +27,7 @@ void secret_renewal_free(struct secret_renewal **renewal)
 	if (r->old_secret != NULL)
 		sys_wipe(r->old_secret, strlen(r->old_secret));
 	free(r->old_secret);
-	atom_unref(&r->sqlstate);
-	atom_unref(&r->message);
-	atom_unref(&r->detail);
-	atom_unref(&r->hint);
+	failure_clear(&r->refusal);
 	free(r);
 }
 
@@ -55,13 +42,14 @@ static void on_answer(void *arg, const struct auth_query_answer *answer)
 	struct secret_renewal *r = arg;
 	struct pool *pool = r->pool;
 	struct pool_session *ps = pool_session(pool);
-	const struct close_error e = {.sqlstate = text_of(r->sqlstate),
-				      .message = r->message == NULL ? "login failed" : r->message->text,
-				      .detail = text_of(r->detail),
-				      .hint = text_of(r->hint)};
+	const struct failure *f = &r->refusal;
+	const struct close_error e = {.sqlstate = failure_text(f->sqlstate),
+				      .message = f->message == NULL ? "login failed" : f->message->text,
+				      .detail = failure_text(f->detail),
+				      .hint = failure_text(f->hint)};
 
 	r->ticket = NULL;
-	pool->retry_at = 0;
+	pool->backoff.retry_at = 0;
 	if (is_new(r, answer)) {
 		const struct pool_lesson lesson = {.looked_up = answer->secret};
 
@@ -70,7 +58,7 @@ static void on_answer(void *arg, const struct auth_query_answer *answer)
 		pool_session_fill(pool);
 		return;
 	}
-	pool_session_failed(pool, &e, true);
+	pool_session_refused(pool, clock_us(), &e, true);
 	secret_renewal_free(&ps->renewal);
 }
 
@@ -101,14 +89,11 @@ bool secret_renewal_begin(struct pool *pool, const struct close_error *error)
 		return false;
 	r->pool = pool;
 	r->old_secret = strdup(secret);
-	r->sqlstate = keep(error->sqlstate);
-	r->message = keep(error->message);
-	r->detail = keep(error->detail);
-	r->hint = keep(error->hint);
+	failure_set(&r->refusal, error->sqlstate, error->message, error->detail, error->hint, true);
 	ps->renewal = r;
 	ps->is_renewed = true;
 	/* No other attempt is to be made with what was refused; the answer ends this. */
-	pool->retry_at = clock_us() + (uint64_t)hub_settings(ps->hub)->client_login_timeout + CLOCK_SECOND;
+	pool->backoff.retry_at = clock_us() + (uint64_t)hub_settings(ps->hub)->client_login_timeout + CLOCK_SECOND;
 	pool_secret_forget(&ps->secret);
 	auth_query_forget(ps->hub->auth_queries, &source, user);
 	ticket = auth_query_ask(ps->hub->auth_queries, &source, user, on_answer, r);

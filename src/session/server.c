@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "proto/out.h"
+#include "session/server_host.h"
 
 static struct server *of_deadline(struct deadline *d)
 {
@@ -97,6 +99,28 @@ static void on_secured(struct conn *conn)
 	server_login_secured((struct server *)conn);
 }
 
+/* What the client may make of it depends on how far it had come. */
+static const char *detail_of_loss(const struct server *s)
+{
+	if (s->query_at == 0 && s->xact_at == 0)
+		return "The server closed the connection between two queries.";
+	if (s->xact_at == s->query_at && !s->has_replied)
+		return "The server closed the connection before it had answered anything; the transaction may not have begun.";
+	return "The server closed the connection; what became of the transaction is not known.";
+}
+
+static void lost(struct server *s)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t connected_at = s->slot.connected_at;
+
+	pool_session_lost_young(pool, connected_at);
+	if (s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_CRASHED, detail_of_loss(s));
+	else
+		server_close(s, "server conn crashed?");
+}
+
 static void on_closed(struct conn *conn, int error)
 {
 	struct server *s = (struct server *)conn;
@@ -107,11 +131,8 @@ static void on_closed(struct conn *conn, int error)
 		close_login(s, "TLS handshake failed", error);
 	else if (s->phase == SERVER_LOGIN)
 		close_login(s, "server closed the connection during login", error);
-	else if (s->client != NULL)
-		server_close_with_client(s, CLOSE_SERVER_CRASHED,
-					 "The server closed the connection; what became of the transaction is not known.");
 	else
-		server_close(s, "server conn crashed?");
+		lost(s);
 }
 
 static void on_buried(struct conn *conn)
@@ -156,31 +177,58 @@ static void on_connect_too_long(struct deadline *d)
 		server_close(s, s->task == TASK_CHECK ? "test query timeout" : "server_connect_timeout");
 }
 
+/* Whether a server whose time is over has to stay until another has come in its place. */
+static bool is_replaced_first(struct server *s)
+{
+	struct pool *pool = s->slot.pool;
+	enum pool_hold hold;
+
+	if (pool_server_retire(&s->slot))
+		return false;
+	pool_session_fill(pool);
+	hold = pool_session_hold(pool, clock_us());
+	/* Under a bound that is reached there is no place for another but its own. */
+	return hold != HOLD_MAX_DB && hold != HOLD_MAX_USER && hold != HOLD_MAX_ALL;
+}
+
 static void on_lifetime(struct deadline *d)
 {
 	struct server *s = (struct server *)((char *)d - offsetof(struct server, lifetime));
 
-	if (s->slot.state == POOL_SERVER_IDLE && pool_session_lifetime_is_over(s))
-		server_close(s, "server lifetime over");
-	else
+	if (s->slot.state != POOL_SERVER_IDLE || !pool_session_lifetime_is_over(s) || is_replaced_first(s))
 		deadline_arm(&s->lifetime, pool_session(s->slot.pool)->server_lifetime_again);
+	else
+		server_close(s, "server lifetime over");
+}
+
+/* Up to a tenth less, so that servers which were opened together do not all end together. */
+static void arm_lifetime(struct server *s)
+{
+	const struct pool_session *ps = pool_session(s->slot.pool);
+	uint32_t random;
+
+	sys_random(&random, sizeof(random));
+	deadline_arm(&s->lifetime, ps->server_lifetime[random % LIFETIME_SPREAD]);
 }
 
 void server_set_up_deadlines(struct pool_session *ps)
 {
+	struct loop *loop = ps->hub->loop;
 	const struct settings *s = hub_settings(ps->hub);
 	const struct pool_settings *set = &ps->pool->settings;
-	uint64_t gap = set->server_lifetime_us / (set->size > 0 ? set->size : 1);
+	uint64_t lifetime = set->server_lifetime_us, gap = lifetime / (set->size > 0 ? set->size : 1);
 
-	ps->server_connect = deadline_list_unless_0(ps->hub->loop, (uint64_t)s->server_connect_timeout, on_connect_too_long);
-	ps->server_idle = deadline_list_unless_0(ps->hub->loop, (uint64_t)s->server_idle_timeout, on_idle_too_long);
-	ps->server_lifetime = deadline_list_unless_0(ps->hub->loop, set->server_lifetime_us, on_lifetime);
-	ps->server_lifetime_again = deadline_list_unless_0(ps->hub->loop, gap, on_lifetime);
+	ps->server_connect = deadline_list_unless_0(loop, (uint64_t)s->server_connect_timeout, on_connect_too_long);
+	ps->server_idle = deadline_list_unless_0(loop, (uint64_t)s->server_idle_timeout, on_idle_too_long);
+	for (unsigned i = 0; i < LIFETIME_SPREAD; i++)
+		ps->server_lifetime[i] =
+			deadline_list_unless_0(loop, lifetime - lifetime / 10 * i / LIFETIME_SPREAD, on_lifetime);
+	ps->server_lifetime_again = deadline_list_unless_0(loop, gap, on_lifetime);
 }
 
 /* ------------------------------------------------------------------ beginning and end */
 
-void server_open(struct pool *pool)
+void server_open(struct pool *pool, unsigned host_index)
 {
 	struct hub *hub = pool_session(pool)->hub;
 	struct server *s = slab_take(hub->servers);
@@ -188,16 +236,16 @@ void server_open(struct pool *pool)
 	if (s == NULL) {
 		const struct close_error e = {.sqlstate = "53200", .message = "out of memory"};
 
-		pool_session_failed(pool, &e, false);
+		pool_session_refused(pool, clock_us(), &e, false);
 		return;
 	}
 	s->hub = hub;
 	s->id = ++hub->last_id;
 	s->params = paramset_ref(hub->no_params);
-	s->host_index = pool->database->next_host;
+	s->host_index = host_index;
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
-	pool_server_join(pool, &s->slot);
+	pool_server_join(pool, &s->slot, clock_us());
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
 }
@@ -216,7 +264,7 @@ void server_destroy(struct server *s, const char *why)
 {
 	struct hub *hub = s->hub;
 
-	if (hub_settings(hub)->log_disconnections)
+	if (why != NULL && hub_settings(hub)->log_disconnections)
 		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", why,
 			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
 	say_goodbye(s);
@@ -228,8 +276,9 @@ void server_destroy(struct server *s, const char *why)
 	owed_fini(&s->owed);
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
-	pool_server_leave(&s->slot);
+	pool_server_leave(&s->slot, clock_us());
 	s->phase = SERVER_CLOSED;
+	server_host_leave(s);
 	if (s->conn.is_open)
 		conn_close(&s->conn);
 	else
@@ -244,6 +293,7 @@ void server_close(struct server *s, const char *why)
 	if (s->phase == SERVER_CLOSED)
 		return;
 	server_destroy(s, why);
+	pool_session_share(pool);
 	pool_session_fill(pool);
 	if (hub->shutdown != SHUTDOWN_NOT)
 		hub->on_quiet(hub->on_quiet_arg);
@@ -276,6 +326,7 @@ void server_link(struct server *s, struct client *c)
 {
 	s->client = c;
 	c->server = s;
+	s->has_replied = false;
 	s->request_at = clock_us();
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
@@ -301,6 +352,12 @@ static bool needs_reset(const struct server *s)
 	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
 }
 
+/* One that another takes the place of is given out as long as that one is not there. */
+static bool is_over_age(struct server *s)
+{
+	return pool_session_lifetime_is_over(s) && (s->slot.pool->settings.server_lifetime_us == 0 || !is_replaced_first(s));
+}
+
 void server_release(struct server *s)
 {
 	struct client *c = s->client;
@@ -318,8 +375,10 @@ void server_release(struct server *s)
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);
 	why = reason_to_close(s);
-	if (why == NULL && pool_session_lifetime_is_over(s))
+	if (why == NULL && is_over_age(s))
 		why = "server lifetime over";
+	if (why == NULL && cap_yields(s->slot.pool, clock_us()))
+		why = "given up: another pool needs the connection";
 	if (why != NULL)
 		server_close(s, why);
 	else if (needs_reset(s))
@@ -349,6 +408,7 @@ void server_offer(struct server *s)
 	waiter = pool_release(&s->slot, clock_us());
 	if (waiter == NULL) {
 		deadline_arm(&s->deadline, ps->server_idle);
+		pool_session_share(s->slot.pool);
 		if (s->hub->shutdown != SHUTDOWN_NOT)
 			s->hub->on_quiet(s->hub->on_quiet_arg);
 		return;
@@ -365,14 +425,30 @@ void server_settle(struct server *s)
 		server_release(s);
 }
 
+/* The one that was to go when another had come; if a client has it, it goes when that is done. */
+static void replace_retiring(struct pool *pool)
+{
+	struct pool_server *slot;
+
+	if (pool->nretiring == 0)
+		return;
+	TAILQ_FOREACH(slot, &pool->idle, link) {
+		if (!slot->is_retiring || !pool_server_retire(slot))
+			continue;
+		server_close(server_of_slot(slot), "server lifetime over");
+		return;
+	}
+}
+
 void server_ready(struct server *s)
 {
 	struct pool *pool = s->slot.pool;
 
 	s->phase = SERVER_READY;
 	deadline_disarm(&s->deadline);
-	deadline_arm(&s->lifetime, pool_session(pool)->server_lifetime);
+	arm_lifetime(s);
 	pool_session_succeeded(pool);
 	server_offer(s);
+	replace_retiring(pool);
 	pool_session_fill(pool);
 }

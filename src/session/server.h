@@ -58,6 +58,7 @@ struct server {
 	uint8_t phase;                   /* enum server_phase */
 	uint8_t task;                    /* enum server_task */
 	bool is_failed_task;             /* the running task met an error */
+	bool has_replied;                /* something has come for the client that has it */
 	uint64_t reported;               /* bit i: it reports tracked parameter i */
 	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
 	uint8_t switch_index[PARAMS_MAX];
@@ -66,8 +67,16 @@ struct server {
 	uint8_t cancel_key_size;
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
+	struct host *host;               /* where it goes; NULL: nowhere yet */
 	unsigned host_index;             /* in the database's list */
+	uint64_t attempt_at;             /* when the attempt at this host began */
+	bool is_attempt;                 /* no answer yet */
+	bool is_look;                    /* see pool/breaker.h */
+	bool is_counted;                 /* in host->nservers */
 };
+
+/* The spans over which the ends of servers that were opened together are spread. */
+#define LIFETIME_SPREAD 8
 
 /* The session layer's part of a pool. */
 struct pool_session {
@@ -76,10 +85,10 @@ struct pool_session {
 	bool has_welcome;
 	struct strbuf welcome;           /* ParameterStatus messages of parameters that are not tracked */
 	struct paramset *params;         /* the tracked ones, as a fresh server has them */
-	bool is_failing;                 /* the last attempt to log in failed */
-	unsigned nfailures;              /* in a row */
-	struct atom *last_sqlstate, *last_error, *last_detail, *last_hint; /* NULL: none */
-	bool is_servers_error;           /* the server said so itself */
+	bool is_failing;                 /* the last login was refused, or could not be made with what is known */
+	struct failure failure;          /* how */
+	bool dies_young;                 /* servers are closed as soon as they have been opened */
+	bool is_refusing;                /* those who wait are being sent away */
 	struct pool_secret secret;       /* what clients have taught */
 	struct secret_renewal *renewal;  /* under way; NULL: none */
 	bool is_renewed;                 /* since the last good login */
@@ -87,7 +96,8 @@ struct pool_session {
 	uint64_t wake_at;
 	/* Of waiting clients: until they are told, then (or at once, with no telling) until they are closed. */
 	struct deadline_list *wait_notify, *query_wait; /* NULL: no bound, as with the others */
-	struct deadline_list *server_connect, *server_idle, *server_lifetime, *server_lifetime_again;
+	struct deadline_list *server_connect, *server_idle, *server_lifetime_again;
+	struct deadline_list *server_lifetime[LIFETIME_SPREAD];
 	uint64_t last_lifetime_close_at;
 };
 
@@ -112,15 +122,32 @@ void pool_session_free(struct pool *pool);
  */
 void pool_session_fill(struct pool *pool);
 
-/* No server is open, the last attempt failed, and the next one is not due yet. */
+/*
+ * No server is open, and none can be had now: the last login was refused and
+ * the next is not due yet, or the hosts are down and server_down_action is fail.
+ */
 bool pool_session_is_down(const struct pool *pool);
 
 /* Closes a client with what is known of why no server can be had. */
 void pool_session_refuse(struct client *c);
 
-/* An attempt to log in failed, or one succeeded. The texts are copied; detail and hint may be NULL. */
-void pool_session_failed(struct pool *pool, const struct close_error *error, bool is_servers);
+/* The same for all that wait, if it is so. */
+void pool_session_refuse_if_down(struct pool *pool);
+
+/*
+ * A login was refused (by the server itself: its words), or one succeeded; a
+ * server was lost that had only just been opened. The texts are copied; detail
+ * and hint may be NULL.
+ */
+void pool_session_refused(struct pool *pool, uint64_t began_at, const struct close_error *error, bool is_servers);
 void pool_session_succeeded(struct pool *pool);
+void pool_session_lost_young(struct pool *pool, uint64_t connected_at);
+
+/* Servers that were under a bound with this pool's, or idle ones of it, may have room to give. */
+void pool_session_share(struct pool *pool);
+
+/* Why the pool's waiting clients wait. */
+enum pool_hold pool_session_hold(const struct pool *pool, uint64_t now);
 
 /* What was wrong may be right now (another secret, another configuration): the pause after a failure is over. */
 void pool_session_try_again(struct pool *pool);
@@ -136,8 +163,11 @@ static inline struct server *server_of_slot(struct pool_server *slot)
 	return (struct server *)((char *)slot - offsetof(struct server, slot));
 }
 
-/* Starts a connection for a pool; whatever comes of it is told to pool_session_failed() or _succeeded(). */
-void server_open(struct pool *pool);
+/*
+ * Starts a connection for a pool to a host of its database; whatever comes of
+ * it is told to the host, and to pool_session_refused() or _succeeded().
+ */
+void server_open(struct pool *pool, unsigned host_index);
 
 /* The steps of a login; each ends in the next or in server_login_broken(). (server_login.c) */
 void server_login_start(struct server *s);
@@ -152,8 +182,11 @@ void server_login_connect_failed(struct server *s, int error);
 /* server_connect_timeout is over: the next host is tried, if there is one. */
 void server_login_timed_out(struct server *s);
 
-/* The login is over: ends the server and tells the pool. `why` may be NULL. */
+/* The login is over for a reason that is the host's: ends the server. `why` may be NULL. */
 void server_login_broken(struct server *s, const char *what, const char *why);
+
+/* The same for one that is the pool's: its connect_query, say. */
+void server_login_refused(struct server *s, const char *what);
 void server_login_free(struct server_login **login);
 
 /* Connected, logged in, set up: it joins the servers that can be had. */
@@ -162,7 +195,10 @@ void server_ready(struct server *s);
 /* Ends a server connection; politely if nothing is under way. The reason goes to the log. */
 void server_close(struct server *s, const char *why);
 
-/* As server_close(), without a look at what the pool wants now. For a caller that knows better when to look. */
+/*
+ * As server_close(), without a look at what pools want now: for a caller that
+ * knows better when to look. `why` may be NULL: nobody need hear of it.
+ */
 void server_destroy(struct server *s, const char *why);
 
 /* The same for one whose client is to be told: both end. */

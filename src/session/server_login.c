@@ -14,8 +14,10 @@
 #include "proto/msg.h"
 #include "proto/out.h"
 #include "proto/startup.h"
+#include "pool/opening.h"
 #include "session/secret_renewal.h"
 #include "session/server.h"
+#include "session/server_host.h"
 
 #define MAX_ADDRESSES 16
 
@@ -25,7 +27,7 @@ struct server_login {
 	struct strbuf welcome;           /* ParameterStatus of parameters that are not tracked, for clients */
 	struct addr_any addresses[MAX_ADDRESSES];
 	size_t naddresses, next_address;
-	unsigned hosts_tried;
+	unsigned first_host, hosts_tried;
 };
 
 void server_login_free(struct server_login **login)
@@ -46,52 +48,111 @@ static const struct conf_database *conf_of(const struct server *s)
 	return s->slot.pool->database->conf;
 }
 
-static const struct conf_host *host_of(const struct server *s)
-{
-	return &conf_of(s)->hosts[s->host_index % conf_of(s)->nhosts];
-}
-
 static bool balances(const struct server *s)
 {
-	return conf_effective(registry_conf(s->hub->registry), SETTING_load_balance_hosts, conf_of(s), NULL) ==
-	       LOAD_BALANCE_ROUND_ROBIN;
+	return s->slot.pool->settings.load_balance != LOAD_BALANCE_DISABLE;
 }
 
-/* Ends the attempt and tells the pool. */
-static void fail(struct server *s, const struct close_error *e, bool is_servers)
-{
-	struct pool *pool = s->slot.pool;
-
-	server_destroy(s, is_servers ? "login failed" : e->message);
-	pool_session_failed(pool, e, is_servers);
-}
-
-/* ------------------------------------------------------------------ address */
+/* ------------------------------------------------------------------ failure */
 
 static void try_next_address(struct server *s);
 static void try_host(struct server *s);
 
+/* The server is there and does not let us in, or what we know does not suffice for it. */
+static void refuse(struct server *s, const struct close_error *e, bool is_servers)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t began_at = s->slot.connected_at;
+
+	server_host_answered(s);
+	server_destroy(s, is_servers ? "login failed" : e->message);
+	pool_session_refused(pool, began_at, e, is_servers);
+	pool_session_share(pool);
+}
+
+void server_login_refused(struct server *s, const char *what)
+{
+	const struct close_error e = {.sqlstate = "08001", .message = what};
+
+	server_log(s, LOG_LEVEL_WARNING, "%s", what);
+	refuse(s, &e, false);
+}
+
+/* The host has failed: its breaker hears of it, and the pool is looked at for what may be left to try. */
+static void fail_host(struct server *s, enum breaker_stage stage, const struct close_error *e)
+{
+	struct pool *pool = s->slot.pool;
+
+	server_host_failed(s, stage, e);
+	server_destroy(s, e->message);
+	pool_session_refuse_if_down(pool);
+	pool_session_share(pool);
+	pool_session_fill(pool);
+}
+
+/* The error as clients get to see it; the text of its DETAIL is written into the room. */
+static struct close_error host_error(const struct server *s, const char *what, const char *why, char *room, size_t n)
+{
+	snprintf(room, n, "Host \"%s\", port %d%s%s.", s->host->name->text, s->host->port, why == NULL ? "" : ": ",
+		 why == NULL ? "" : why);
+	return (struct close_error){.sqlstate = "08001", .message = what, .detail = room};
+}
+
 void server_login_broken(struct server *s, const char *what, const char *why)
 {
-	struct close_error e = {.sqlstate = "08001", .message = what};
-	char detail[256];
+	char room[384];
+	struct close_error e = host_error(s, what, why, room, sizeof(room));
 
-	snprintf(detail, sizeof(detail), "Host \"%s\", port %d%s%s.", host_of(s)->host, host_of(s)->port,
-		 why == NULL ? "" : ": ", why == NULL ? "" : why);
-	e.detail = detail;
-	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, detail);
-	fail(s, &e, false);
+	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
+	fail_host(s, BREAKER_LOGIN, &e);
+}
+
+/* ------------------------------------------------------------------ address */
+
+static void take_host(struct server *s, unsigned index)
+{
+	s->host_index = index;
+	server_host_take(s, s->slot.pool->database->hosts[index]);
+}
+
+/* What was begun at this host is forgotten. */
+static void abandon_host(struct server *s)
+{
+	server_auth_free(&s->login->auth);
+	strbuf_reset(&s->login->welcome);
+	conn_abandon(&s->conn);
+}
+
+/* Ends the attempt at this host quietly: another is left. */
+static void go_to_next_host(struct server *s, unsigned index)
+{
+	struct server_login *l = s->login;
+
+	l->hosts_tried = (index + s->slot.pool->database->nhosts - l->first_host) % s->slot.pool->database->nhosts;
+	server_host_leave(s);
+	take_host(s, index);
+	try_host(s);
 }
 
 /* No address of this host works: the next host of the list, once around. */
-static void try_next_host(struct server *s, const char *what, const char *why)
+static void try_next_host(struct server *s, enum breaker_stage stage, const char *what, const char *why)
 {
-	if (++s->login->hosts_tried < conf_of(s)->nhosts) {
-		s->host_index++;
-		try_host(s);
+	char room[384];
+	struct close_error e = host_error(s, what, why, room, sizeof(room));
+	struct pool *pool = s->slot.pool;
+	bool is_news = server_host_failed(s, stage, &e);
+	unsigned index;
+
+	if (is_news)
+		server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
+	if (opening_next_host(pool, clock_us(), s->login->first_host, s->login->hosts_tried + 1, &index)) {
+		go_to_next_host(s, index);
 		return;
 	}
-	server_login_broken(s, what, why);
+	server_destroy(s, is_news ? what : NULL);
+	pool_session_refuse_if_down(pool);
+	pool_session_share(pool);
+	pool_session_fill(pool);
 }
 
 static void on_resolved(void *arg, const struct addr_any *addresses, size_t n, const char *error)
@@ -104,31 +165,31 @@ static void on_resolved(void *arg, const struct addr_any *addresses, size_t n, c
 	l->naddresses = n < MAX_ADDRESSES ? n : MAX_ADDRESSES;
 	for (size_t i = 0; i < l->naddresses; i++) {
 		l->addresses[i] = addresses[i];
-		addr_any_set_port(&l->addresses[i], host_of(s)->port);
+		addr_any_set_port(&l->addresses[i], s->host->port);
 	}
 	if (n == 0)
-		try_next_host(s, "server DNS lookup failed", error);
+		try_next_host(s, BREAKER_CONNECT, "server DNS lookup failed", error);
 	else
 		try_next_address(s);
 }
 
 static void try_host(struct server *s)
 {
-	const struct conf_host *host = host_of(s);
+	const char *name = s->host->name->text;
 	struct server_login *l = s->login;
 	struct dns_waiter *waiter;
 
 	s->phase = SERVER_RESOLVING;
-	if (host->host[0] == '/' || host->host[0] == '@') {
+	if (name[0] == '/' || name[0] == '@') {
 		l->next_address = 0;
 		l->naddresses = 1;
-		if (!addr_any_from_unix(&l->addresses[0], host->host, host->port))
-			try_next_host(s, "connect failed", "the path is too long for a socket address");
+		if (!addr_any_from_unix(&l->addresses[0], name, s->host->port))
+			try_next_host(s, BREAKER_CONNECT, "connect failed", "the path is too long for a socket address");
 		else
 			try_next_address(s);
 		return;
 	}
-	waiter = dns_resolve(s->hub->dns, host->host, on_resolved, s);
+	waiter = dns_resolve(s->hub->dns, name, on_resolved, s);
 	/* Answered at once: on_resolved() has gone on already, and the server may be gone. */
 	if (waiter != NULL)
 		l->dns = waiter;
@@ -167,7 +228,7 @@ static void try_next_address(struct server *s)
 		error = errno;
 	}
 	if (fd < 0) {
-		try_next_host(s, "connect failed", strerror(error));
+		try_next_host(s, BREAKER_CONNECT, "connect failed", strerror(error));
 		return;
 	}
 	s->phase = SERVER_CONNECTING;
@@ -181,33 +242,39 @@ static void try_next_address(struct server *s)
 
 void server_login_start(struct server *s)
 {
+	struct database *db = s->slot.pool->database;
+
 	s->login = calloc(1, sizeof(*s->login));
 	if (s->login == NULL) {
 		const struct close_error e = {.sqlstate = "53200", .message = "out of memory"};
 
-		fail(s, &e, false);
+		refuse(s, &e, false);
 		return;
 	}
 	strbuf_init(&s->login->welcome);
+	s->login->first_host = s->host_index;
+	take_host(s, s->host_index);
 	if (balances(s))
-		s->slot.pool->database->next_host++;
+		db->next_host = (s->host_index + 1) % db->nhosts;
 	try_host(s);
 }
 
 /* Each host has the whole time: one that hangs must not hide the next. */
 void server_login_timed_out(struct server *s)
 {
-	const char *setting = "server_connect_timeout";
+	const struct server_login *l = s->login;
+	enum breaker_stage stage;
+	unsigned index;
 
-	if (s->login == NULL || !s->conn.is_open || s->login->hosts_tried + 1 >= conf_of(s)->nhosts) {
-		server_login_broken(s, "connect timeout", setting);
+	if (l == NULL || !s->conn.is_open ||
+	    !opening_next_host(s->slot.pool, clock_us(), l->first_host, l->hosts_tried + 1, &index)) {
+		server_login_broken(s, "connect timeout", "server_connect_timeout");
 		return;
 	}
-	server_auth_free(&s->login->auth);
-	strbuf_reset(&s->login->welcome);
-	conn_abandon(&s->conn);
+	stage = s->phase == SERVER_CONNECTING ? BREAKER_CONNECT : BREAKER_LOGIN;
+	abandon_host(s);
 	deadline_arm(&s->deadline, pool_session(s->slot.pool)->server_connect);
-	try_next_host(s, "connect timeout", setting);
+	try_next_host(s, stage, "connect timeout", "server_connect_timeout");
 }
 
 void server_login_connect_failed(struct server *s, int error)
@@ -216,7 +283,7 @@ void server_login_connect_failed(struct server *s, int error)
 	if (s->login->next_address < s->login->naddresses)
 		try_next_address(s);
 	else
-		try_next_host(s, "connect failed", strerror(error));
+		try_next_host(s, BREAKER_CONNECT, "connect failed", strerror(error));
 }
 
 /* ------------------------------------------------------------------ start-up */
@@ -263,7 +330,7 @@ static void begin_login(struct server *s)
 
 static void start_tls(struct server *s)
 {
-	SSL *tls = tls_connect_new(s->hub->tls.servers, conn_fd(&s->conn), host_of(s)->host);
+	SSL *tls = tls_connect_new(s->hub->tls.servers, conn_fd(&s->conn), s->host->name->text);
 
 	if (tls == NULL || (s->hub->tls.is_server_direct && !tls_offer_alpn(tls))) {
 		SSL_free(tls);
@@ -334,6 +401,28 @@ static char *copy_text(struct slice s)
 	return s.n == 0 ? NULL : strndup(s.p, s.n);
 }
 
+/* It is starting up or shutting down: another host may be further, and this one is worth waiting for. */
+static void not_ready_yet(struct server *s, const struct close_error *e)
+{
+	const struct server_login *l = s->login;
+	unsigned index;
+
+	if (!opening_next_host(s->slot.pool, clock_us(), l->first_host, l->hosts_tried + 1, &index)) {
+		fail_host(s, BREAKER_NOT_YET, e);
+		return;
+	}
+	server_host_failed(s, BREAKER_NOT_YET, e);
+	abandon_host(s);
+	go_to_next_host(s, index);
+}
+
+/* Another attempt will be made with another secret. */
+static void forsake(struct server *s)
+{
+	server_host_answered(s);
+	server_destroy(s, "login failed");
+}
+
 /* The server's own error: kept word for word, for whoever waits and whoever comes. */
 static void refused_by_server(struct server *s, const struct msg *m)
 {
@@ -352,10 +441,12 @@ static void refused_by_server(struct server *s, const struct msg *m)
 				 .hint = hint};
 	server_log(s, LOG_LEVEL_WARNING, "server login failed: %.*s %s", (int)f.severity.n,
 		   f.severity.n > 0 ? f.severity.p : "", e.message);
-	if (strcmp(e.sqlstate, "28P01") == 0 && secret_renewal_begin(s->slot.pool, &e))
-		server_destroy(s, "login failed");
+	if (strcmp(e.sqlstate, "57P03") == 0)
+		not_ready_yet(s, &e);
+	else if (strcmp(e.sqlstate, "28P01") == 0 && secret_renewal_begin(s->slot.pool, &e))
+		forsake(s);
 	else
-		fail(s, &e, true);
+		refuse(s, &e, true);
 	free(sqlstate);
 	free(message);
 	free(detail);
@@ -379,7 +470,7 @@ static bool authenticate(struct server *s, const struct msg *m)
 			.sqlstate = error.sqlstate, .message = error.text, .detail = error.detail, .hint = error.hint};
 
 		server_log(s, LOG_LEVEL_WARNING, "server login failed: %s", error.text);
-		fail(s, &e, false);
+		refuse(s, &e, false);
 		return false;
 	}
 	return true;
@@ -410,6 +501,11 @@ static void logged_in(struct server *s)
 {
 	struct pool *pool = s->slot.pool;
 
+	server_host_logged_in(s);
+	if (s->host_index < pool->database->nhosts && !opening_keeps(pool, clock_us(), s->host_index)) {
+		server_close(s, "host is not what target_session_attrs asks for");
+		return;
+	}
 	s->status = 'I';
 	s->phase = SERVER_READY;
 	/* Without load balancing this is the host to stay with; with it, the next one is on already. */
@@ -454,13 +550,16 @@ size_t server_login_bytes(struct server *s, const uint8_t *p, size_t n)
 	size_t pos = 0;
 
 	while (s->phase == SERVER_LOGIN) {
+		unsigned index;
 		struct msg m;
 		enum peek peek = msg_peek(p + pos, n - pos, SERVER_WHOLE_MAX, &m);
 
 		if (peek == PEEK_SHORT || (peek == PEEK_OK && m.have < m.len))
 			return pos;
+		index = s->host_index;
 		if (peek == PEEK_BAD || !take_message(s, &m)) {
-			if (s->phase != SERVER_CLOSED)
+			/* It may be at another host by now. */
+			if (s->phase != SERVER_CLOSED && s->host_index == index)
 				server_login_broken(s, "login failed", "broken packet from the server");
 			return CONN_CLOSED;
 		}

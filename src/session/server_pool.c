@@ -8,11 +8,20 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
+#include "pool/opening.h"
 #include "session/secret_renewal.h"
 #include "session/server.h"
+#include "session/server_host.h"
 
-/* After a refusal that passes (the server is starting up) the first retries come quickly. */
-#define FIRST_RETRY_US (CLOCK_SECOND / 10)
+/* A server that ends within this time of its login was not worth opening, and the next may not be either. */
+#define YOUNG_US CLOCK_SECOND
+
+/* After this time without such a loss the one before is forgotten. */
+#define YOUNG_LOSS_KEPT_US (60 * CLOCK_SECOND)
+
+/* For so long after a client was sent away because the host is down, it is looked whether it is back. */
+#define WANTED_FOR_US (15 * CLOCK_SECOND)
 
 static void on_wake(EV_P_ ev_timer *timer, int events)
 {
@@ -52,14 +61,6 @@ bool pool_session_set_up(struct hub *hub, struct pool *pool)
 	return true;
 }
 
-static void forget_error(struct pool_session *ps)
-{
-	atom_unref(&ps->last_sqlstate);
-	atom_unref(&ps->last_error);
-	atom_unref(&ps->last_detail);
-	atom_unref(&ps->last_hint);
-}
-
 void pool_session_free(struct pool *pool)
 {
 	struct pool_session *ps = pool->session;
@@ -69,7 +70,7 @@ void pool_session_free(struct pool *pool)
 	ev_timer_stop(ps->hub->loop->ev, &ps->wake);
 	secret_renewal_free(&ps->renewal);
 	pool_secret_forget(&ps->secret);
-	forget_error(ps);
+	failure_clear(&ps->failure);
 	strbuf_fini(&ps->welcome);
 	paramset_unref(ps->hub->params, &ps->params);
 	free(ps);
@@ -91,57 +92,176 @@ static void set_wake(struct pool_session *ps, uint64_t at)
 	ev_timer_start(ps->hub->loop->ev, &ps->wake);
 }
 
+/* It waits in the queue of what it waits for, and is looked at again when the time comes. */
+static void wait_for(struct pool *pool, const struct opening *o)
+{
+	struct pool_session *ps = pool_session(pool);
+
+	set_wake(ps, o->recheck_at);
+	if (o->cap != NULL) {
+		cap_block(o->cap, pool, o->cap_kind, clock_us());
+		set_wake(ps, o->again_at);
+	} else if (o->host != NULL) {
+		pool_block(pool, &o->host->blocked);
+		host_awaited(ps->hub, o->host);
+	} else if (o->hold == HOLD_NO_HOST) {
+		pool_block(pool, hosts_unsuited(registry_hosts(ps->hub->registry)));
+	} else {
+		set_wake(ps, o->again_at);
+	}
+}
+
 void pool_session_fill(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
-	bool reserve;
+	struct opening o;
 
+	pool_unblock(pool);
 	if (ps->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
 		return;
-	while (pool_wants_server(pool, clock_us(), &reserve)) {
-		if (reserve)
+	while (opening_find(pool, clock_us(), &o)) {
+		if (o.victim != NULL) {
+			server_destroy(server_of_slot(o.victim), "evicted: another pool needs the connection");
+			continue;
+		}
+		if (o.is_reserve)
 			log_info("taking connection from reserve_pool: %s/%s", pool->database->name->text,
 				 pool->user->name->text);
-		server_open(pool);
+		server_open(pool, o.host_index);
 	}
-	set_wake(ps, pool_wakes_at(pool, clock_us()));
+	/* What failed on the spot has had the pool looked at already. */
+	if (pool->blocked_in == NULL)
+		wait_for(pool, &o);
+	if (o.hold == HOLD_BREAKER || o.hold == HOLD_NO_HOST)
+		pool_session_refuse_if_down(pool);
+}
+
+/* Those who wait under one bound, as long as there is room. */
+static void share(struct cap *cap)
+{
+	unsigned n = 0;
+	struct pool *p;
+
+	TAILQ_FOREACH(p, &cap->blocked, blocked_link)
+		n++;
+	while (n-- > 0 && (p = cap_next(cap, clock_us())) != NULL) {
+		pool_session_fill(p);
+		if (p->blocked_in == &cap->blocked)
+			break;
+	}
+}
+
+void pool_session_share(struct pool *pool)
+{
+	for (size_t i = 0; i < CAP_KINDS && pool->is_capped; i++)
+		if (!TAILQ_EMPTY(&pool->seats[i].cap->blocked))
+			share(pool->seats[i].cap);
+}
+
+enum pool_hold pool_session_hold(const struct pool *pool, uint64_t now)
+{
+	struct opening o;
+
+	return opening_find(pool, now, &o) ? HOLD_LOGIN : o.hold;
 }
 
 /* ------------------------------------------------------------------ failures */
 
-bool pool_session_is_down(const struct pool *pool)
+static bool is_refused(const struct pool *pool)
 {
-	return pool_session(pool)->is_failing && clock_us() < pool->retry_at && pool_server_count(pool) == 0;
+	return pool_session(pool)->is_failing && clock_us() < pool->backoff.retry_at;
 }
 
-static const char *text_of(const struct atom *a)
+bool pool_session_is_down(const struct pool *pool)
 {
-	return a == NULL ? NULL : a->text;
+	struct opening o;
+
+	if (pool->is_paused || pool_open_count(pool) > 0)
+		return false;
+	if (is_refused(pool))
+		return true;
+	return pool->settings.down_action == SERVER_DOWN_FAIL && opening_is_down(pool, clock_us(), &o);
+}
+
+/* The hosts of a database and what each of them is, for one none of which will do. */
+static void describe_hosts(const struct pool *pool, struct strbuf *text)
+{
+	strbuf_addf(text, "target_session_attrs is %s;",
+		    setting_choice_word(SETTING_target_session_attrs, (int)pool->settings.attrs));
+	for (unsigned i = 0; i < pool->database->nhosts; i++) {
+		const struct host *host = pool->database->hosts[i];
+
+		strbuf_addf(text, "%s %s is %s, %s%s", i > 0 ? "," : "", host->key, host_state_text(host),
+			    host_role_text(host), host->is_read_only ? " and read-only" : "");
+	}
+	strbuf_add_char(text, '.');
+}
+
+static double seconds_until(uint64_t at)
+{
+	uint64_t now = clock_us();
+
+	return at > now ? (double)(at - now) / CLOCK_SECOND : 0.;
+}
+
+/* Why, and when it will be tried again: for a failure that is not the server's own word. */
+static void refuse_with(struct client *c, const struct failure *f, const char *otherwise, const char *detail,
+			uint64_t retry_at)
+{
+	struct strbuf text;
+
+	strbuf_init(&text);
+	if (detail != NULL)
+		strbuf_addf(&text, "%s ", detail);
+	strbuf_addf(&text, "The next attempt is in %.1f s; server_login_retry is %.6gs.", seconds_until(retry_at),
+		    (double)hub_settings(c->hub)->server_login_retry / CLOCK_SECOND);
+	client_close_hint(c, CLOSE_SERVER_DOWN, f == NULL || f->message == NULL ? otherwise : f->message->text,
+			  text.failed ? NULL : text.p, f == NULL ? NULL : failure_text(f->hint));
+	strbuf_fini(&text);
+}
+
+/* The server's own words, as if it had been asked directly. */
+static void pass_on(struct client *c, const struct failure *f)
+{
+	const struct close_error e = {.sqlstate = failure_text(f->sqlstate),
+				      .message = failure_text(f->message),
+				      .detail = failure_text(f->detail),
+				      .hint = failure_text(f->hint)};
+
+	client_close_error(c, CLOSE_SERVER_REFUSED, &e);
+}
+
+static void refuse_for_hosts(struct client *c)
+{
+	struct pool *pool = client_pool(c);
+	struct strbuf hosts;
+	struct opening o;
+
+	opening_is_down(pool, clock_us(), &o);
+	pool->wanted_until = clock_us() + WANTED_FOR_US;
+	strbuf_init(&hosts);
+	if (o.host == NULL)
+		describe_hosts(pool, &hosts);
+	if (o.host != NULL)
+		refuse_with(c, &o.host->failure, "host is down", failure_text(o.host->failure.detail),
+			    o.host->breaker.backoff.retry_at);
+	else
+		refuse_with(c, NULL, "no host is what target_session_attrs asks for", hosts.failed ? NULL : hosts.p, 0);
+	strbuf_fini(&hosts);
+	pool_session_fill(pool);
 }
 
 void pool_session_refuse(struct client *c)
 {
 	const struct pool *pool = client_pool(c);
-	const struct pool_session *ps = pool_session(pool);
-	const char *message = ps->last_error == NULL ? "unknown" : ps->last_error->text;
-	uint64_t now = clock_us();
-	char detail[512];
+	const struct failure *f = &pool_session(pool)->failure;
 
-	if (ps->is_servers_error) {
-		/* The server's own words, as if it had been asked directly. */
-		const struct close_error e = {.sqlstate = text_of(ps->last_sqlstate),
-					      .message = message,
-					      .detail = text_of(ps->last_detail),
-					      .hint = text_of(ps->last_hint)};
-
-		client_close_error(c, CLOSE_SERVER_REFUSED, &e);
-		return;
-	}
-	snprintf(detail, sizeof(detail), "%s%sThe next attempt is in %.1f s; server_login_retry is %.6gs.",
-		 ps->last_detail == NULL ? "" : ps->last_detail->text, ps->last_detail == NULL ? "" : " ",
-		 pool->retry_at > now ? (double)(pool->retry_at - now) / CLOCK_SECOND : 0.,
-		 (double)hub_settings(c->hub)->server_login_retry / CLOCK_SECOND);
-	client_close_hint(c, CLOSE_SERVER_DOWN, message, detail, text_of(ps->last_hint));
+	if (!is_refused(pool))
+		refuse_for_hosts(c);
+	else if (f->is_servers)
+		pass_on(c, f);
+	else
+		refuse_with(c, f, "unknown", failure_text(f->detail), pool->backoff.retry_at);
 }
 
 static void refuse_all(struct pool_clients *list)
@@ -152,50 +272,58 @@ static void refuse_all(struct pool_clients *list)
 		pool_session_refuse((struct client *)((char *)w - offsetof(struct client, waiter)));
 }
 
-static struct atom *keep(const char *text)
-{
-	return text == NULL ? NULL : atom_get(slice_of(text));
-}
-
-/* Starting up, or out of connections for the moment: worth waiting for. */
-static bool passes_soon(const struct close_error *e, bool is_servers)
-{
-	return is_servers && strcmp(e->sqlstate, "57P03") == 0;
-}
-
-static uint64_t retry_after(const struct pool_session *ps, bool soon)
-{
-	uint64_t most = (uint64_t)hub_settings(ps->hub)->server_login_retry, wait = FIRST_RETRY_US;
-
-	/* Never at once: after a connect() that fails on the spot the next would follow without an end. */
-	if (most < FIRST_RETRY_US)
-		most = FIRST_RETRY_US;
-	if (!soon)
-		return most;
-	for (unsigned i = 1; i < ps->nfailures && wait < most; i++)
-		wait *= 2;
-	return wait < most ? wait : most;
-}
-
-void pool_session_failed(struct pool *pool, const struct close_error *e, bool is_servers)
+void pool_session_refuse_if_down(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
-	bool soon = passes_soon(e, is_servers);
 
-	forget_error(ps);
-	ps->last_sqlstate = keep(e->sqlstate);
-	ps->last_error = keep(e->message);
-	ps->last_detail = keep(e->detail);
-	ps->last_hint = keep(e->hint);
-	ps->is_servers_error = is_servers;
-	ps->is_failing = !soon;
-	ps->nfailures++;
-	pool->retry_at = clock_us() + retry_after(ps, soon);
-	if (!soon && pool_server_count(pool) == 0) {
-		refuse_all(&pool->waiting);
-		refuse_all(&pool->logins);
-	}
-	set_wake(ps, pool_wakes_at(pool, clock_us()));
+	/* Each refusal has the pool looked at again. */
+	if (ps->is_refusing || pool->nwaiting + pool->nlogins == 0 || !pool_session_is_down(pool))
+		return;
+	ps->is_refusing = true;
+	refuse_all(&pool->waiting);
+	refuse_all(&pool->logins);
+	ps->is_refusing = false;
+}
+
+static void back_off(struct pool *pool, uint64_t began_at)
+{
+	uint32_t random;
+
+	sys_random(&random, sizeof(random));
+	backoff_failed(&pool->backoff, clock_us(), began_at, pool->settings.most_retry_wait_us, random);
+}
+
+/* Not let in, or no such database: asking again at once would only cost the server. */
+static bool is_for_good(const struct close_error *e)
+{
+	return strncmp(e->sqlstate, "28", 2) == 0 || strncmp(e->sqlstate, "3D", 2) == 0;
+}
+
+void pool_session_refused(struct pool *pool, uint64_t began_at, const struct close_error *e, bool is_servers)
+{
+	struct pool_session *ps = pool_session(pool);
+
+	failure_set(&ps->failure, e->sqlstate, e->message, e->detail, e->hint, is_servers);
+	ps->is_failing = true;
+	if (is_for_good(e))
+		backoff_refused(&pool->backoff, clock_us(), pool->settings.most_retry_wait_us);
+	else
+		back_off(pool, began_at);
+	pool_session_refuse_if_down(pool);
+	pool_session_fill(pool);
+}
+
+void pool_session_lost_young(struct pool *pool, uint64_t connected_at)
+{
+	struct pool_session *ps = pool_session(pool);
+	uint64_t now = clock_us();
+
+	if (now - connected_at >= YOUNG_US)
+		return;
+	if (ps->dies_young && now - pool->backoff.failed_at > YOUNG_LOSS_KEPT_US)
+		backoff_reset(&pool->backoff);
+	ps->dies_young = true;
+	back_off(pool, connected_at);
 }
 
 void pool_session_try_again(struct pool *pool)
@@ -203,15 +331,22 @@ void pool_session_try_again(struct pool *pool)
 	struct pool_session *ps = pool_session(pool);
 
 	ps->is_failing = false;
-	ps->nfailures = 0;
-	pool->retry_at = 0;
-	forget_error(ps);
+	ps->dies_young = false;
+	backoff_reset(&pool->backoff);
+	failure_clear(&ps->failure);
 }
 
 void pool_session_succeeded(struct pool *pool)
 {
-	pool_session(pool)->is_renewed = false;
-	pool_session_try_again(pool);
+	struct pool_session *ps = pool_session(pool);
+
+	ps->is_renewed = false;
+	pool->is_known = true;
+	/* That it lets us in is no news then. */
+	if (ps->dies_young)
+		ps->is_failing = false;
+	else
+		pool_session_try_again(pool);
 }
 
 /* ------------------------------------------------------------------ welcome */

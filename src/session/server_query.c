@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "proto/msg.h"
 #include "proto/rules.h"
+#include "session/host_check.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -111,6 +112,18 @@ static bool is_needed_whole(const struct server *s, char type)
 
 enum verdict { GO_ON, READY, BROKEN };
 
+/* A primary that refuses to write (25006) may be one no longer. Only what is here of the message is looked at. */
+static void look_at_error(const struct server *s, const struct msg *m)
+{
+	struct error_fields f;
+
+	if (m->have < m->len)
+		return;
+	msg_error_fields(m, &f);
+	if (slice_is(f.sqlstate, "25006"))
+		host_checks_now(s->slot.pool);
+}
+
 static enum verdict take_message(struct server *s, const struct msg *m)
 {
 	if (s->client == NULL)
@@ -118,8 +131,11 @@ static enum verdict take_message(struct server *s, const struct msg *m)
 	switch (server_rule(m->type)) {
 	case REPLY_PASS:
 		return GO_ON;
-	case REPLY_STEP:
 	case REPLY_ERROR:
+		if (s->slot.pool->settings.attrs != TARGET_ANY)
+			look_at_error(s, m);
+		return owed_reply(&s->owed, m->type) ? GO_ON : BROKEN;
+	case REPLY_STEP:
 	case REPLY_COPY_IN:
 		return owed_reply(&s->owed, m->type) ? GO_ON : BROKEN;
 	case REPLY_PARAMETER:
@@ -145,6 +161,7 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
 	struct pass pass = {.p = p};
 
+	s->has_replied = true;
 	while (pass.pos < n) {
 		enum verdict verdict;
 		struct msg m;

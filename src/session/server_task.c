@@ -12,6 +12,7 @@
 #include "proto/out.h"
 #include "proto/rules.h"
 #include "session/server.h"
+#include "session/server_host.h"
 
 /* The value of a parameter of which all we know is that it may have any: equal to no client's, which hold no NUL. */
 #define UNKNOWN_VALUE SLICE_LIT("\0")
@@ -80,6 +81,7 @@ bool server_note_parameter(struct server *s, const struct msg *m)
 
 	if (cursor.bad)
 		return false;
+	server_host_note_parameter(s, name, value);
 	i = params_find(s->hub->params, name);
 	if (i < 0)
 		return true;
@@ -200,7 +202,7 @@ static bool finish(struct server *s)
 		if (s->client != NULL)
 			server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
 		else if (s->task == TASK_CONNECT_QUERY)
-			server_login_broken(s, failure_of(s), NULL);
+			server_login_refused(s, failure_of(s));
 		else
 			server_close(s, failure_of(s));
 		return false;

@@ -8,7 +8,8 @@ static void forget_servers(const struct database *db)
 {
 	for (struct pool *pool = database_next_pool(db, NULL); pool != NULL; pool = database_next_pool(db, pool)) {
 		pool_session(pool)->has_welcome = false;
-		pool_session_succeeded(pool);
+		pool_session(pool)->is_renewed = false;
+		pool_session_try_again(pool);
 	}
 }
 

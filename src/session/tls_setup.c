@@ -74,3 +74,11 @@ bool tls_setup_same_servers(const struct tls_setup *a, const struct tls_setup *b
 {
 	return a->server_mode == b->server_mode && a->servers == b->servers && a->is_server_direct == b->is_server_direct;
 }
+
+struct connection_tls tls_setup_connections(const struct settings *s)
+{
+	return (struct connection_tls){.sslmode = setting_choice_word(SETTING_server_tls_sslmode, s->server_tls_sslmode),
+				       .ca_file = s->server_tls_ca_file,
+				       .cert_file = s->server_tls_cert_file,
+				       .key_file = s->server_tls_key_file};
+}

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from harness.certs import Certs  # noqa: E402
 from harness.pg import Postgres  # noqa: E402
 from harness.pooler import PROGRAM, Pooler  # noqa: E402
+from harness.replica import Replicas  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -85,6 +86,22 @@ def pg(cluster):
     cluster.wait_ready()
     cluster.clear()
     return cluster
+
+
+@pytest.fixture(scope="session")
+def replica_files(cluster):
+    """The cluster has made the account that the servers run as."""
+    replicas = Replicas()
+    yield replicas
+    replicas.close()
+
+
+@pytest.fixture
+def replicas(replica_files):
+    """A primary and its standby, as new for each test."""
+    replica_files.renew()
+    yield replica_files
+    replica_files.stop()
 
 
 @pytest.fixture

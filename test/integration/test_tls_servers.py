@@ -314,7 +314,7 @@ def test_bytes_in_the_clear_behind_the_answer(make_pooler, certs):
         error = refusal(pooler)
         assert error["C"] == LOST and "lies" not in str(error)
         assert heard[0] == b"\x16"
-        eventually(lambda: len(heard) == 2, "the end of the connection")
+        eventually(lambda: len(heard) >= 2, "the end of the connection")
         assert heard[1] in (b"", b"\x15")
 
 

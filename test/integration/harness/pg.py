@@ -33,16 +33,23 @@ GROUPS = {
 
 
 class Postgres:
-    """settings: further lines of postgresql.conf; hba: lines before all others of pg_hba.conf."""
+    """
+    settings: further lines of postgresql.conf; hba: lines before all others of pg_hba.conf; address and port: of
+    the TCP socket.
+    """
 
-    def __init__(self, settings=(), hba=()):
+    def __init__(self, settings=(), hba=(), address="127.0.0.1", port=None):
         self.bindir = run(["pg_config", "--bindir"]).stdout.strip()
         self.directory = tempfile.mkdtemp(prefix="pgsluice-pg-", dir="/tmp")
         self.data = os.path.join(self.directory, "data")
         self.log = os.path.join(self.directory, "log")
-        self.port = free_port()
+        self.address = address
+        self.port = port or free_port()
         self.process = None
         give_away(self.directory)
+        self.make(settings, hba)
+
+    def make(self, settings, hba):
         self._initdb(settings, hba)
         self.start()
         self._create_roles()
@@ -55,9 +62,6 @@ class Postgres:
                     "--locale=C", "--no-sync"], cwd=self.directory, **as_account())
         assert made.returncode == 0, made.stdout + made.stderr
         self._append("postgresql.conf", [
-            f"port = {self.port}",
-            "listen_addresses = '127.0.0.1'",
-            f"unix_socket_directories = '{self.directory}'",
             "max_connections = 200",
             "superuser_reserved_connections = 10",
             "fsync = off",
@@ -111,9 +115,11 @@ class Postgres:
                 psycopg.sql.Identifier(name), psycopg.sql.Literal(password)))
 
     def start(self):
+        """Where it listens is not in the files: a standby's are its primary's."""
+        command = [self.program("postgres"), "-D", self.data, "-p", str(self.port), "-h", self.address,
+                   "-k", self.directory]
         with open(self.log, "a") as log:
-            self.process = subprocess.Popen([self.program("postgres"), "-D", self.data], stdout=log,
-                                            stderr=log, cwd=self.directory, **as_account())
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **as_account())
         self.wait_ready()
 
     def wait_ready(self):

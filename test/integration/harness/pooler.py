@@ -10,7 +10,7 @@ import tempfile
 
 import psycopg
 
-from .system import as_account, cpu, eventually, free_port, give_away, peak_rss, rss, stop_process
+from .system import as_account, children, cpu, eventually, free_port, give_away, peak_rss, rss, stop_process
 from .wire import Wire
 
 PROGRAM = os.path.abspath(os.environ.get(
@@ -233,8 +233,7 @@ class Pooler:
 
     def children(self):
         """Process ids of the processes that it has started."""
-        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
-            return [int(pid) for pid in f.read().split()]
+        return children(self.pid)
 
     # Clients
 

@@ -30,10 +30,19 @@ def give_away(path):
         os.chown(path, account().pw_uid, account().pw_gid)
 
 
-def free_port():
+def free_port(*more):
+    """A port that nobody has on 127.0.0.1, nor on further addresses."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+            if all(is_free(address, port) for address in more):
+                return port
+
+
+def is_free(address, port):
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        return s.connect_ex((address, port)) != 0
 
 
 def eventually(condition, what="condition", timeout=30, every=0.05):
@@ -68,6 +77,15 @@ def cpu(pid):
     with open(f"/proc/{pid}/stat") as f:
         fields = f.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid):
+    """Process ids of the processes that a process has started and not waited for; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(child) for child in f.read().split()]
+    except FileNotFoundError:
+        return []
 
 
 PIDFD_GETFD = 438  # the system call's number on every architecture

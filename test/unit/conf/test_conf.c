@@ -117,6 +117,8 @@ static void a_change_of_what_a_server_was_opened_with_is_noticed(void **state)
 	assert_false(same_server("timezone=UTC", ""));
 	assert_false(same_server("auth_query='a'", ""));
 	assert_false(same_server("load_balance_hosts=disable", ""));
+	assert_false(same_server("target_session_attrs=standby", ""));
+	assert_false(same_server("target_session_attrs=standby", "target_session_attrs=primary"));
 }
 
 static void a_change_of_sizes_and_modes_leaves_servers_alone(void **state)
@@ -124,6 +126,7 @@ static void a_change_of_sizes_and_modes_leaves_servers_alone(void **state)
 	(void)state;
 	assert_true(same_server("host=x pool_size=1 pool_mode=session password=a", "host=x password=b min_pool_size=2"));
 	assert_true(same_server("", "host=/tmp port=5432"));
+	assert_true(same_server("guaranteed_pool_size=1 max_db_connections=9", "server_down_action=wait"));
 }
 
 int main(void)

@@ -198,6 +198,12 @@ static void choices_are_words_in_any_case(void **state)
 	check(auth_type, "kerberos",
 	      "unknown value; accepted: any, trust, plain, md5, scram-sha-256, cert, hba, ldap, pam");
 	check(load_balance_hosts, "disable", "disable");
+	check(load_balance_hosts, "Least-Connections", "least-connections");
+	check(load_balance_hosts, "random", "unknown value; accepted: disable, round-robin, least-connections");
+	check(target_session_attrs, "prefer-standby", "prefer-standby");
+	check(target_session_attrs, "master",
+	      "unknown value; accepted: any, read-write, read-only, primary, standby, prefer-standby");
+	check(server_down_action, "wait", "wait");
 	check(pool_mode, "trans", "unknown value; accepted: session, transaction, statement");
 }
 
@@ -208,6 +214,11 @@ static void choices_have_words_for_their_values_and_no_others(void **state)
 	assert_string_equal(setting_choice_word(SETTING_auth_type, AUTH_TYPE_PAM), "pam");
 	assert_string_equal(setting_choice_word(SETTING_server_tls_sslmode, TLS_MODE_VERIFY_FULL), "verify-full");
 	assert_string_equal(setting_choice_word(SETTING_load_balance_hosts, LOAD_BALANCE_ROUND_ROBIN), "round-robin");
+	assert_string_equal(setting_choice_word(SETTING_load_balance_hosts, LOAD_BALANCE_LEAST_CONNECTIONS),
+			    "least-connections");
+	assert_string_equal(setting_choice_word(SETTING_target_session_attrs, TARGET_READ_ONLY), "read-only");
+	assert_string_equal(setting_choice_word(SETTING_target_session_attrs, TARGET_PREFER_STANDBY), "prefer-standby");
+	assert_string_equal(setting_choice_word(SETTING_server_down_action, SERVER_DOWN_WAIT), "wait");
 	assert_string_equal(setting_choice_word(SETTING_sqlstate_compat, SQLSTATE_COMPAT_PGBOUNCER), "pgbouncer");
 	assert_null(setting_choice_word(SETTING_pool_mode, 3));
 	assert_null(setting_choice_word(SETTING_pool_mode, -1));

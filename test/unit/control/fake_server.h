@@ -1,8 +1,9 @@
 /*
- * As much of a PostgreSQL server as auth_query talks to, in a child process
- * on a Unix socket, for one connection at a time. The answer tells what the
- * test wants to know: the secret of a user is "<n>.<m>", asked for as the mth
- * question on the nth connection. Some users' names are orders instead.
+ * As much of a PostgreSQL server as the control layer talks to, in a child
+ * process on a Unix socket, for one connection at a time. The answer tells
+ * what the test wants to know: the secret of a user is "<n>.<m>", asked for as
+ * the mth question on the nth connection. Some users' names are orders
+ * instead; a question about nobody is asked about whom fake_shared says.
  */
 #pragma once
 #include <arpa/inet.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -23,6 +25,16 @@ static char fake_directory[] = "/tmp/pgsluice-fake-XXXXXX";
 static char fake_path[64];
 static int fake_asked;                   /* a byte comes here for each question that reached the server */
 static pid_t fake_pid;
+
+/* What the test and all its servers see. */
+static struct fake_shared {
+	char login[16];                  /* an order for logins: "refuse", "password" */
+	char user[16];                   /* for questions without a parameter */
+	char row[2][16];                 /* the answer about "role" */
+	int delay_us;                    /* of that answer */
+	int leaves;                      /* so many of those answers are their connections' last */
+	volatile int nconnections, nquestions;
+} *fake_shared;
 
 static inline bool fake_read(int fd, void *p, size_t n)
 {
@@ -91,6 +103,8 @@ static inline bool fake_answer(int fd, const char *user, const char *startup, in
 		pause();
 	if (strcmp(user, "slow") == 0)
 		usleep(200 * 1000);
+	if (strcmp(user, "role") == 0)
+		usleep((useconds_t)fake_shared->delay_us);
 	strbuf_init(&out);
 	FAKE_ADD(&out, '1', "");
 	FAKE_ADD(&out, '2', "");
@@ -100,13 +114,24 @@ static inline bool fake_answer(int fd, const char *user, const char *startup, in
 		FAKE_ADD(&out, 'H', "\0\0\1\0\0");
 	else if (strcmp(user, "transaction") == 0)
 		FAKE_ADD(&out, 'C', "BEGIN\0");
+	else if (strcmp(user, "fatal") == 0)
+		FAKE_ADD(&out, 'E', "SFATAL\0C57P01\0Mgoing down\0\0");
+	else if (strcmp(user, "role") == 0)
+		fake_add_row(&out, fake_shared->row[0], fake_shared->row[1]);
 	else
 		fake_add_row(&out, user, strcmp(user, "startup") == 0 ? startup : secret);
-	fake_add(&out, 'Z', strcmp(user, "transaction") == 0 ? "T" : "I", 1);
+	if (strcmp(user, "fatal") != 0)
+		fake_add(&out, 'Z', strcmp(user, "transaction") == 0 ? "T" : "I", 1);
 	ok = write(fd, out.p, out.n) == (ssize_t)out.n;
 	strbuf_fini(&out);
-	return ok;
+	return ok && strcmp(user, "fatal") != 0 && (strcmp(user, "role") != 0 || fake_shared->leaves-- <= 0);
 }
+
+#define FAKE_SEND(fd, literal)                                                      \
+	do {                                                                        \
+		if (write(fd, literal, sizeof(literal) - 1) != sizeof(literal) - 1) \
+			_exit(1);                                                   \
+	} while (0)
 
 /* The startup parameters as "name=value,...". */
 static inline void fake_welcome(int fd, char *startup, size_t room)
@@ -124,8 +149,12 @@ static inline void fake_welcome(int fd, char *startup, size_t room)
 		startup[i] = is_name ? '=' : ',';
 		is_name = !is_name;
 	}
-	if (write(fd, "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I", 15) != 15)
-		_exit(1);
+	if (strcmp(fake_shared->login, "refuse") == 0)
+		FAKE_SEND(fd, "E\0\0\0\x22SFATAL\0C57P03\0Mnot yet ready\0\0");
+	else if (strcmp(fake_shared->login, "password") == 0)
+		FAKE_SEND(fd, "R\0\0\0\x08\0\0\0\3");
+	else
+		FAKE_SEND(fd, "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I");
 }
 
 static inline void fake_serve(int fd, int asked, int nconnection)
@@ -135,11 +164,14 @@ static inline void fake_serve(int fd, int asked, int nconnection)
 
 	fake_welcome(fd, startup, sizeof(startup));
 	while (fake_read(fd, &type, 1) && fake_read_body(fd, body, sizeof(body)) >= 0) {
-		/* Bind: two empty names, no formats, one parameter, its length. */
-		if (type == 'B')
+		/* Bind: two empty names, no formats, one parameter or none, its length. */
+		if (type == 'B' && body[5] == 1)
 			snprintf(user, sizeof(user), "%.*s", (unsigned char)body[9], body + 10);
+		else if (type == 'B')
+			snprintf(user, sizeof(user), "%s", fake_shared->user);
 		if (type != 'S')
 			continue;
+		fake_shared->nquestions++;
 		if (write(asked, "", 1) != 1 || !fake_answer(fd, user, startup, nconnection, ++nquestion))
 			return;
 	}
@@ -152,20 +184,20 @@ static inline void fake_run(int listener, int asked)
 
 		if (fd < 0)
 			_exit(1);
+		fake_shared->nconnections++;
 		fake_serve(fd, asked, n);
 		close(fd);
 	}
 }
 
-static inline int fake_start(void)
+/* A server at fake_path. */
+static inline int fake_spawn(void)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[2];
 
-	snprintf(fake_directory, sizeof(fake_directory), "/tmp/pgsluice-fake-XXXXXX");
-	if (mkdtemp(fake_directory) == NULL || pipe(fds) != 0)
+	if (pipe(fds) != 0)
 		return -1;
-	snprintf(fake_path, sizeof(fake_path), "%s/.s.PGSQL.%d", fake_directory, FAKE_PORT);
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", fake_path);
 	if (bind(listener, (struct sockaddr *)&un, sizeof(un)) != 0 || listen(listener, 100) != 0)
 		return -1;
@@ -178,8 +210,18 @@ static inline int fake_start(void)
 	return fake_pid > 0 ? 0 : -1;
 }
 
-/* From now on nobody answers at the socket, and nobody hears of it. */
-static inline void fake_stop(void)
+static inline int fake_start(void)
+{
+	snprintf(fake_directory, sizeof(fake_directory), "/tmp/pgsluice-fake-XXXXXX");
+	fake_shared = mmap(NULL, sizeof(*fake_shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (fake_shared == MAP_FAILED || mkdtemp(fake_directory) == NULL)
+		return -1;
+	snprintf(fake_path, sizeof(fake_path), "%s/.s.PGSQL.%d", fake_directory, FAKE_PORT);
+	return fake_spawn();
+}
+
+/* From now on nobody answers at the socket; fake_spawn() begins anew. */
+static inline void fake_kill(void)
 {
 	if (fake_pid == 0)
 		return;
@@ -187,6 +229,16 @@ static inline void fake_stop(void)
 	waitpid(fake_pid, NULL, 0);
 	close(fake_asked);
 	unlink(fake_path);
-	rmdir(fake_directory);
 	fake_pid = 0;
+}
+
+/* From now on nobody answers at the socket, and nobody hears of it. */
+static inline void fake_stop(void)
+{
+	fake_kill();
+	if (fake_shared == NULL)
+		return;
+	munmap(fake_shared, sizeof(*fake_shared));
+	fake_shared = NULL;
+	rmdir(fake_directory);
 }

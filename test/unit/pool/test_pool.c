@@ -34,7 +34,7 @@ static int set_up(void **state)
 static void have_idle(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		pool_server_join(&pool, &servers[i]);
+		pool_server_join(&pool, &servers[i], NOW);
 		assert_null(pool_release(&servers[i], NOW));
 	}
 }
@@ -42,7 +42,7 @@ static void have_idle(unsigned n)
 static void have_active(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		pool_server_join(&pool, &servers[i]);
+		pool_server_join(&pool, &servers[i], NOW);
 		pool_server_enter(&servers[i], POOL_SERVER_ACTIVE);
 	}
 }
@@ -64,7 +64,7 @@ static unsigned fill(unsigned first, uint64_t now)
 	unsigned n = 0;
 
 	while (wants(now))
-		pool_server_join(&pool, &servers[first + n++]);
+		pool_server_join(&pool, &servers[first + n++], now);
 	return n;
 }
 
@@ -76,6 +76,7 @@ static void assert_counts(unsigned new, unsigned idle, unsigned tested, unsigned
 	assert_int_equal(pool.nservers[POOL_SERVER_ACTIVE], active);
 	assert_int_equal(pool.nservers[POOL_SERVER_BEING_CANCELED], canceled);
 	assert_int_equal(pool_server_count(&pool), new + idle + tested + active + canceled);
+	assert_int_equal(pool_open_count(&pool), idle + tested + active + canceled);
 }
 
 /* ------------------------------------------------------------------ who gets which server */
@@ -171,7 +172,7 @@ static void a_waiting_client_is_given_a_new_server_when_it_is_ready(void **state
 {
 	(void)state;
 	acquire(0, NOW);
-	pool_server_join(&pool, &servers[0]);
+	pool_server_join(&pool, &servers[0], NOW);
 	assert_ptr_equal(pool_release(&servers[0], NOW + 5), &clients[0]);
 	assert_counts(0, 0, 0, 1, 0);
 }
@@ -240,14 +241,14 @@ static void every_server_is_counted_where_it_stands(void **state)
 	(void)state;
 	have_idle(3);
 	assert_counts(0, 3, 0, 0, 0);
-	pool_server_join(&pool, &servers[3]);
+	pool_server_join(&pool, &servers[3], NOW);
 	assert_int_equal(servers[3].state, POOL_SERVER_NEW);
 	pool_server_enter(&servers[0], POOL_SERVER_TESTED);
 	pool_server_enter(&servers[1], POOL_SERVER_BEING_CANCELED);
 	acquire(0, NOW);
 	assert_counts(1, 0, 1, 1, 1);
 	for (unsigned i = 0; i < 4; i++)
-		pool_server_leave(&servers[i]);
+		pool_server_leave(&servers[i], NOW);
 	assert_counts(0, 0, 0, 0, 0);
 	assert_null(servers[0].pool);
 }
@@ -256,8 +257,8 @@ static void a_server_that_leaves_while_idle_is_never_granted(void **state)
 {
 	(void)state;
 	have_idle(3);
-	pool_server_leave(&servers[2]);
-	pool_server_leave(&servers[0]);
+	pool_server_leave(&servers[2], NOW);
+	pool_server_leave(&servers[0], NOW);
 	assert_int_equal(acquire(0, NOW), POOL_GRANTED);
 	assert_ptr_equal(got, &servers[1]);
 	assert_int_equal(acquire(1, NOW), POOL_QUEUED);
@@ -338,7 +339,7 @@ static void the_pool_is_never_larger_than_its_size(void **state)
 	for (unsigned i = 0; i < 10; i++)
 		acquire(i, NOW);
 	while (wants(NOW + 1000 * SECOND)) {
-		pool_server_join(&pool, &servers[n]);
+		pool_server_join(&pool, &servers[n], NOW);
 		pool_release(&servers[n++], NOW);
 	}
 	assert_int_equal(n, 3);
@@ -357,7 +358,7 @@ static void servers_in_every_state_count_against_the_size(void **state)
 	acquire(0, NOW);
 	acquire(1, NOW);
 	assert_false(wants(NOW));
-	pool_server_leave(&servers[1]);
+	pool_server_leave(&servers[1], NOW);
 	assert_true(wants(NOW));
 }
 
@@ -397,7 +398,7 @@ static void the_pool_is_kept_at_its_minimum_while_it_has_clients(void **state)
 	assert_false(wants(NOW));
 	pool.nclients = 1;
 	assert_int_equal(fill(0, NOW), 3);
-	pool_server_leave(&servers[0]);
+	pool_server_leave(&servers[0], NOW);
 	assert_true(wants(NOW));
 	pool.nclients = 0;
 	assert_false(wants(NOW));
@@ -410,6 +411,25 @@ static void a_forced_users_pool_is_kept_at_its_minimum_without_clients(void **st
 	pool.settings.is_forced_user = true;
 	pool.nclients = 0;
 	assert_int_equal(fill(0, NOW), 2);
+}
+
+static void a_pool_that_has_had_a_server_is_kept_at_its_minimum_without_clients(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 2;
+	pool.nclients = 0;
+	assert_false(wants(NOW));
+	pool.is_known = true;
+	assert_int_equal(fill(0, NOW), 2);
+}
+
+static void a_login_alone_keeps_the_pool_at_its_minimum(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 3;
+	pool.nclients = 0;
+	pool_await_login(&pool, &clients[0], NOW);
+	assert_int_equal(fill(0, NOW), 3);
 }
 
 static void the_minimum_is_filled_only_in_parallel_bounds(void **state)
@@ -443,7 +463,7 @@ static void after_a_failure_nothing_is_opened_before_its_time(void **state)
 {
 	(void)state;
 	acquire(0, NOW);
-	pool.retry_at = NOW + 15 * SECOND;
+	pool.backoff.retry_at = NOW + 15 * SECOND;
 	assert_false(wants(NOW));
 	assert_false(wants(NOW + 15 * SECOND - 1));
 	assert_int_equal(pool_wakes_at(&pool, NOW), NOW + 15 * SECOND);
@@ -451,6 +471,127 @@ static void after_a_failure_nothing_is_opened_before_its_time(void **state)
 	pool_forget(&clients[0]);
 	/* Nobody needs it: there is nothing to wake up for. */
 	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+}
+
+static void a_client_just_sent_away_wants_the_first_server_for_a_while(void **state)
+{
+	(void)state;
+	pool.nclients = 0;
+	pool.wanted_until = NOW + 15 * SECOND;
+	assert_false(wants(NOW + 15 * SECOND));
+	assert_true(pool_has_need(&pool, NOW));
+	assert_int_equal(fill(0, NOW), 1);
+	assert_null(pool_release(&servers[0], NOW));
+	assert_false(pool_has_need(&pool, NOW));
+}
+
+static void a_need_is_of_clients_only(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 3;
+	assert_true(wants(NOW));
+	assert_false(pool_has_need(&pool, NOW));
+	acquire(0, NOW);
+	assert_true(pool_has_need(&pool, NOW));
+	pool_server_join(&pool, &servers[0], NOW);
+	/* The one on its way is his; the rest is the minimum again. */
+	assert_false(pool_has_need(&pool, NOW));
+	assert_true(wants(NOW));
+}
+
+static void a_login_needs_a_server_that_is_new(void **state)
+{
+	(void)state;
+	have_active(1);
+	pool_await_login(&pool, &clients[0], NOW);
+	assert_true(pool_has_need(&pool, NOW));
+	pool_server_join(&pool, &servers[1], NOW);
+	assert_false(pool_has_need(&pool, NOW));
+}
+
+static void a_failure_wakes_the_pool_for_its_minimum_too(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 1;
+	pool.backoff.retry_at = NOW + SECOND;
+	assert_int_equal(pool_wakes_at(&pool, NOW), NOW + SECOND);
+	assert_int_equal(pool_wakes_at(&pool, NOW + SECOND), 0);
+	assert_true(wants(NOW + SECOND));
+}
+
+/* ------------------------------------------------------------------ why those who wait have to */
+
+static enum pool_hold hold(uint64_t now)
+{
+	return pool_own_hold(&pool, now);
+}
+
+static void who_does_not_wait_is_not_held(void **state)
+{
+	(void)state;
+	assert_int_equal(hold(NOW), HOLD_NONE);
+	have_active(5);
+	assert_int_equal(hold(NOW), HOLD_NONE);
+}
+
+static void what_the_pool_would_open_is_not_held_by_itself(void **state)
+{
+	(void)state;
+	acquire(0, NOW);
+	assert_true(wants(NOW));
+	assert_int_equal(hold(NOW), HOLD_NONE);
+}
+
+static void each_hold_is_told_by_its_name(void **state)
+{
+	(void)state;
+	acquire(0, NOW);
+	pool.is_paused = true;
+	assert_int_equal(hold(NOW), HOLD_PAUSED);
+	pool.is_paused = false;
+	pool.backoff.retry_at = NOW + SECOND;
+	assert_int_equal(hold(NOW), HOLD_RETRY);
+	assert_int_equal(hold(NOW + SECOND), HOLD_NONE);
+	pool.backoff.retry_at = 0;
+	pool_server_join(&pool, &servers[0], NOW);
+	assert_int_equal(hold(NOW), HOLD_LOGIN);
+	pool.settings.connect_parallel = 1;
+	acquire(1, NOW);
+	assert_int_equal(hold(NOW), HOLD_CONNECTS);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[0]);
+	pool.settings.size = 1;
+	assert_int_equal(hold(NOW), HOLD_POOL_SIZE);
+	pool_server_enter(&servers[0], POOL_SERVER_TESTED);
+	assert_int_equal(hold(NOW), HOLD_CHECK);
+}
+
+static void a_full_pool_holds_until_the_reserve_is_due(void **state)
+{
+	(void)state;
+	pool.settings.size = 1;
+	pool.settings.reserve_size = 1;
+	pool.settings.reserve_timeout_us = 5 * SECOND;
+	have_active(1);
+	acquire(0, NOW);
+	assert_int_equal(hold(NOW), HOLD_POOL_SIZE);
+	assert_int_equal(hold(NOW + 5 * SECOND), HOLD_NONE);
+	pool_server_join(&pool, &servers[1], NOW);
+	acquire(1, NOW);
+	assert_int_equal(hold(NOW + 5 * SECOND), HOLD_POOL_SIZE);
+}
+
+static void holds_have_words_and_texts(void **state)
+{
+	(void)state;
+	assert_string_equal(pool_hold_word(HOLD_NONE), "");
+	assert_string_equal(pool_hold_word(HOLD_MAX_ALL), "max_server_connections");
+	assert_string_equal(pool_hold_text(HOLD_BREAKER), "the host is down");
+	for (int i = HOLD_NONE + 1; i <= HOLD_NO_HOST; i++) {
+		assert_true(strlen(pool_hold_word((enum pool_hold)i)) > 0);
+		assert_true(strlen(pool_hold_text((enum pool_hold)i)) > 0);
+		for (int k = 0; k < i; k++)
+			assert_string_not_equal(pool_hold_word((enum pool_hold)i), pool_hold_word((enum pool_hold)k));
+	}
 }
 
 /* ------------------------------------------------------------------ the reserve */
@@ -499,7 +640,7 @@ static void below_its_size_the_pool_opens_no_reserve(void **state)
 	(void)state;
 	have_full_pool_with_reserve();
 	acquire(0, NOW);
-	pool_server_leave(&servers[1]);
+	pool_server_leave(&servers[1], NOW);
 	assert_true(wants(NOW + 10 * SECOND));
 	assert_false(reserve);
 }
@@ -545,6 +686,140 @@ static void a_server_is_over_age_after_its_lifetime(void **state)
 	assert_true(pool_lifetime_is_over(&servers[0], NOW));
 }
 
+/* A full pool at its minimum; without clients, so that nobody but the minimum wants anything. */
+static void have_minimum(unsigned n)
+{
+	pool.settings.size = pool.settings.min_size = n;
+	have_idle(n);
+}
+
+static void above_its_minimum_a_pool_lets_go_what_is_over_age(void **state)
+{
+	(void)state;
+	have_idle(3);
+	pool.settings.min_size = 2;
+	assert_true(pool_server_retire(&servers[0]));
+	assert_false(servers[0].is_retiring);
+	pool_server_leave(&servers[0], NOW);
+	assert_false(pool_server_retire(&servers[1]));
+	assert_true(servers[1].is_retiring);
+	assert_int_equal(pool.nretiring, 1);
+}
+
+static void a_pool_that_keeps_no_minimum_lets_go_what_is_over_age(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	pool.nclients = 0;
+	assert_true(pool_server_retire(&servers[0]));
+	assert_int_equal(pool.nretiring, 0);
+}
+
+static void at_its_minimum_another_is_opened_first_even_in_a_full_pool(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	assert_false(wants(NOW));
+	assert_false(pool_server_retire(&servers[0]));
+	assert_true(wants(NOW));
+	assert_false(reserve);
+	assert_int_equal(fill(2, NOW), 1);
+	assert_int_equal(pool_server_count(&pool), 3);
+}
+
+static void one_is_replaced_at_a_time(void **state)
+{
+	(void)state;
+	have_minimum(3);
+	assert_false(pool_server_retire(&servers[0]));
+	assert_false(pool_server_retire(&servers[1]));
+	assert_false(pool_server_retire(&servers[0]));
+	assert_true(servers[0].is_retiring);
+	assert_false(servers[1].is_retiring);
+	assert_int_equal(pool.nretiring, 1);
+	assert_int_equal(fill(3, NOW), 1);
+}
+
+static void when_the_other_is_there_the_one_over_age_goes(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	pool_server_retire(&servers[0]);
+	assert_int_equal(fill(2, NOW), 1);
+	assert_null(pool_release(&servers[2], NOW));
+	assert_true(pool_server_retire(&servers[0]));
+	pool_server_leave(&servers[0], NOW);
+	assert_int_equal(pool.nretiring, 0);
+	assert_int_equal(pool_server_count(&pool), 2);
+	assert_false(wants(NOW));
+}
+
+/* "closed as soon as there is another in its place" */
+static void before_the_other_has_logged_in_the_one_over_age_stays(void **state)
+{
+	(void)state;
+	have_minimum(1);
+	assert_false(pool_server_retire(&servers[0]));
+	assert_int_equal(fill(1, NOW), 1);
+	/* Its time is over again, or a client is done with it, while the other is connecting. */
+	assert_false(pool_server_retire(&servers[0]));
+}
+
+static void one_that_retires_is_given_out_until_then(void **state)
+{
+	(void)state;
+	have_minimum(1);
+	pool_server_retire(&servers[0]);
+	assert_int_equal(acquire(0, NOW), POOL_GRANTED);
+	assert_ptr_equal(got, &servers[0]);
+	assert_null(pool_release(got, NOW));
+}
+
+static void one_that_breaks_while_it_retires_makes_room_for_another(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	pool_server_retire(&servers[0]);
+	pool_server_leave(&servers[0], NOW);
+	assert_int_equal(pool.nretiring, 0);
+	assert_int_equal(fill(2, NOW), 1);
+	assert_int_equal(pool_server_count(&pool), 2);
+	assert_false(pool_server_retire(&servers[1]));
+}
+
+static void one_that_retires_gives_no_client_more_room(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	pool_server_retire(&servers[0]);
+	for (unsigned i = 0; i < 6; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(2, NOW), 1);
+	assert_int_equal(pool_server_count(&pool), 3);
+}
+
+/* ------------------------------------------------------------------ queues of pools */
+
+static void a_pool_waits_in_one_queue_at_a_time(void **state)
+{
+	struct pool_queue one, other;
+
+	(void)state;
+	TAILQ_INIT(&one);
+	TAILQ_INIT(&other);
+	pool_block(&pool, &one);
+	assert_ptr_equal(pool.blocked_in, &one);
+	assert_ptr_equal(TAILQ_FIRST(&one), &pool);
+	pool_block(&pool, &other);
+	assert_ptr_equal(pool.blocked_in, &other);
+	assert_true(TAILQ_EMPTY(&one));
+	assert_ptr_equal(TAILQ_FIRST(&other), &pool);
+	pool_unblock(&pool);
+	pool_unblock(&pool);
+	assert_null(pool.blocked_in);
+	assert_true(TAILQ_EMPTY(&other));
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -575,9 +850,20 @@ int main(void)
 		TEST(a_login_wants_the_first_server_and_no_more),
 		TEST(the_pool_is_kept_at_its_minimum_while_it_has_clients),
 		TEST(a_forced_users_pool_is_kept_at_its_minimum_without_clients),
+		TEST(a_pool_that_has_had_a_server_is_kept_at_its_minimum_without_clients),
+		TEST(a_login_alone_keeps_the_pool_at_its_minimum),
 		TEST(the_minimum_is_filled_only_in_parallel_bounds),
 		TEST(a_paused_or_dead_pool_wants_and_gives_nothing),
 		TEST(after_a_failure_nothing_is_opened_before_its_time),
+		TEST(a_client_just_sent_away_wants_the_first_server_for_a_while),
+		TEST(a_need_is_of_clients_only),
+		TEST(a_login_needs_a_server_that_is_new),
+		TEST(a_failure_wakes_the_pool_for_its_minimum_too),
+		TEST(who_does_not_wait_is_not_held),
+		TEST(what_the_pool_would_open_is_not_held_by_itself),
+		TEST(each_hold_is_told_by_its_name),
+		TEST(a_full_pool_holds_until_the_reserve_is_due),
+		TEST(holds_have_words_and_texts),
 		TEST(the_reserve_is_used_only_after_its_timeout),
 		TEST(the_reserve_has_its_own_bound),
 		TEST(the_reserve_serves_no_more_than_those_who_wait),
@@ -585,6 +871,16 @@ int main(void)
 		TEST(without_a_timeout_or_a_size_there_is_no_reserve),
 		TEST(the_reserve_waits_for_the_first_in_line_not_for_the_last),
 		TEST(a_server_is_over_age_after_its_lifetime),
+		TEST(above_its_minimum_a_pool_lets_go_what_is_over_age),
+		TEST(a_pool_that_keeps_no_minimum_lets_go_what_is_over_age),
+		TEST(at_its_minimum_another_is_opened_first_even_in_a_full_pool),
+		TEST(one_is_replaced_at_a_time),
+		TEST(when_the_other_is_there_the_one_over_age_goes),
+		TEST(before_the_other_has_logged_in_the_one_over_age_stays),
+		TEST(one_that_retires_is_given_out_until_then),
+		TEST(one_that_breaks_while_it_retires_makes_room_for_another),
+		TEST(one_that_retires_gives_no_client_more_room),
+		TEST(a_pool_waits_in_one_queue_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

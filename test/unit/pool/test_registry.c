@@ -20,6 +20,9 @@ static struct registry *registry;
 static struct strbuf calls;
 static bool refuses;
 
+/* The hosts that are gone: "127.0.0.1:5432", one a line. */
+static struct strbuf gone;
+
 static bool note_pool(void *arg, struct pool *pool)
 {
 	assert_ptr_equal(arg, &calls);
@@ -64,6 +67,12 @@ static void note_auto(void *arg, struct database *db)
 	strbuf_addf(&calls, "auto %s\n", db->name->text);
 }
 
+static void note_gone(void *arg, struct host *host)
+{
+	assert_ptr_equal(arg, &gone);
+	strbuf_addf(&gone, "%s\n", host->key);
+}
+
 static const struct registry_hooks hooks = {
 	.on_pool = note_pool,
 	.on_pool_freed = note_pool_freed,
@@ -92,9 +101,12 @@ static void open_with(const char *ini)
 {
 	strbuf_init(&calls);
 	strbuf_add_str(&calls, "");
+	strbuf_init(&gone);
+	strbuf_add_str(&gone, "");
 	refuses = false;
 	registry = registry_new(conf_of(ini), &hooks);
 	assert_non_null(registry);
+	hosts_on_gone(registry_hosts(registry), note_gone, &gone);
 }
 
 static int tear_down(void **state)
@@ -102,12 +114,14 @@ static int tear_down(void **state)
 	(void)state;
 	registry_free(registry);
 	strbuf_fini(&calls);
+	strbuf_fini(&gone);
 	return atom_count() == 0 ? 0 : -1;
 }
 
 static void reload(const char *ini)
 {
 	strbuf_reset(&calls);
+	strbuf_reset(&gone);
 	registry_reload(registry, conf_of(ini));
 }
 
@@ -298,6 +312,42 @@ static void a_pool_has_the_settings_that_hold_for_it(void **state)
 	assert_int_equal(set->size, 9);
 }
 
+static void a_pool_has_the_settings_of_hosts_and_bounds_too(void **state)
+{
+	struct pool_settings *set;
+
+	(void)state;
+	open_with("[databases]\n"
+		  "shop = host=127.0.0.1 guaranteed_pool_size=2 load_balance_hosts=least-connections "
+		  "target_session_attrs=prefer-standby server_down_action=wait\n"
+		  "books = host=127.0.0.1\n"
+		  "[users]\n"
+		  "ann = guaranteed_pool_size=5\n"
+		  "[pgbouncer]\n"
+		  "guaranteed_pool_size = 1\n"
+		  "target_session_attrs = read-write\n"
+		  "breaker_failures = 7\n"
+		  "host_connect_parallel = 8\n"
+		  "host_check_interval = 9\n"
+		  "server_login_retry = 10\n");
+	set = &pool("shop", "bob")->settings;
+	assert_int_equal(set->guaranteed_size, 2);
+	assert_int_equal(set->load_balance, LOAD_BALANCE_LEAST_CONNECTIONS);
+	assert_int_equal(set->attrs, TARGET_PREFER_STANDBY);
+	assert_int_equal(set->down_action, SERVER_DOWN_WAIT);
+	assert_int_equal(set->breaker_failures, 7);
+	assert_int_equal(set->host_connect_parallel, 8);
+	assert_int_equal(set->recheck_us, 9 * SECOND);
+	assert_int_equal(set->most_retry_wait_us, 10 * SECOND);
+	set = &pool("books", "bob")->settings;
+	assert_int_equal(set->guaranteed_size, 1);
+	assert_int_equal(set->load_balance, LOAD_BALANCE_ROUND_ROBIN);
+	assert_int_equal(set->attrs, TARGET_READ_WRITE);
+	assert_int_equal(set->down_action, SERVER_DOWN_FAIL);
+	/* The user's before the database's. */
+	assert_int_equal(pool("shop", "ann")->settings.guaranteed_size, 5);
+}
+
 static void an_empty_check_query_checks_nothing(void **state)
 {
 	(void)state;
@@ -353,6 +403,311 @@ static void iteration_meets_every_pool_and_user_once(void **state)
 	assert_int_equal(n, 100);
 }
 
+/* ------------------------------------------------------------------ hosts */
+
+/* All hosts that are known, in the order in which they came: "a:1 b:2 ". */
+static void assert_hosts(const char *expected)
+{
+	struct strbuf text;
+
+	strbuf_init(&text);
+	strbuf_add_str(&text, "");
+	for (struct host *h = hosts_next(registry_hosts(registry), NULL); h != NULL; h = hosts_next(registry_hosts(registry), h))
+		strbuf_addf(&text, "%s ", h->key);
+	assert_string_equal(text.p, expected);
+	strbuf_fini(&text);
+}
+
+static void assert_hosts_of(const struct database *db, const char *expected)
+{
+	struct strbuf text;
+
+	strbuf_init(&text);
+	for (unsigned i = 0; i < db->nhosts; i++)
+		strbuf_addf(&text, "%s ", db->hosts[i]->key);
+	assert_string_equal(text.p, expected);
+	strbuf_fini(&text);
+	for (unsigned i = 0; i < db->nhosts; i++)
+		assert_int_equal(db->read_only_until[i], 0);
+	assert_true(db->next_host < db->nhosts);
+}
+
+static void a_database_has_the_hosts_of_its_entry_in_their_order(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h2,h1,h3 port=7\nbooks = host=h1\nplain =\n[pgbouncer]\nunix_socket_dir = /run\n");
+	assert_hosts_of(database("shop"), "h2:7 h1:7 h3:7 ");
+	assert_hosts_of(database("books"), "h1:5432 ");
+	assert_hosts_of(database("plain"), "/run:5432 ");
+	assert_hosts("h2:7 h1:7 h3:7 h1:5432 /run:5432 ");
+}
+
+static void databases_that_name_the_same_host_share_it(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1,h2\nbooks = host=h2,h2\n[pgbouncer]\n");
+	assert_ptr_equal(database("shop")->hosts[1], database("books")->hosts[0]);
+	assert_ptr_equal(database("books")->hosts[0], database("books")->hosts[1]);
+	assert_int_equal(database("shop")->hosts[1]->refs, 3);
+	assert_hosts("h1:5432 h2:5432 ");
+}
+
+static void an_automatic_database_has_the_hosts_of_the_star(void **state)
+{
+	(void)state;
+	open_with("[databases]\n* = host=h1,h2\n[pgbouncer]\n");
+	assert_hosts("");
+	assert_hosts_of(database("a"), "h1:5432 h2:5432 ");
+	assert_ptr_equal(database("a")->hosts[1], database("b")->hosts[1]);
+	registry_drop_database(registry, database("a"));
+	assert_string_equal(gone.p, "");
+	registry_drop_database(registry, database("b"));
+	assert_string_equal(gone.p, "h1:5432\nh2:5432\n");
+	assert_hosts("");
+}
+
+static void a_reload_keeps_hosts_that_are_still_named(void **state)
+{
+	struct host *host;
+
+	(void)state;
+	open_with("[databases]\nshop = host=h1,h2\nbooks = host=h3\n[pgbouncer]\n");
+	host = database("shop")->hosts[1];
+	host->role = HOST_STANDBY;
+	host->breaker.nfailures = 3;
+	reload("[databases]\nshop = host=h2,h4\nbooks = host=h2\n[pgbouncer]\n");
+	assert_hosts_of(database("shop"), "h2:5432 h4:5432 ");
+	assert_ptr_equal(database("shop")->hosts[0], host);
+	assert_ptr_equal(database("books")->hosts[0], host);
+	assert_int_equal(host->role, HOST_STANDBY);
+	assert_int_equal(host->breaker.nfailures, 3);
+	assert_int_equal(host->refs, 2);
+	assert_string_equal(gone.p, "h1:5432\nh3:5432\n");
+	/* A reload that changes nothing changes nothing here. */
+	reload("[databases]\nshop = host=h2,h4\nbooks = host=h2\n[pgbouncer]\n");
+	assert_int_equal(host->refs, 2);
+	assert_string_equal(gone.p, "");
+	assert_string_equal(calls.p, "");
+}
+
+static void a_host_that_a_server_is_connected_to_stays_until_that_ends(void **state)
+{
+	struct host *host;
+
+	(void)state;
+	open_with("[databases]\nshop = host=h1\n[pgbouncer]\n");
+	host = host_again(database("shop")->hosts[0]);
+	reload("[databases]\nshop = host=h2\n[pgbouncer]\n");
+	assert_string_equal(gone.p, "");
+	assert_hosts("h1:5432 h2:5432 ");
+	host_unref(&host);
+	assert_string_equal(gone.p, "h1:5432\n");
+	assert_hosts("h2:5432 ");
+}
+
+static void the_place_in_a_list_that_became_shorter_is_in_it(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1,h2,h3,h4,h5\n[pgbouncer]\n");
+	database("shop")->next_host = 4;
+	reload("[databases]\nshop = host=h1,h2\n[pgbouncer]\n");
+	assert_hosts_of(database("shop"), "h1:5432 h2:5432 ");
+	reload("[databases]\nshop = host=h9\n[pgbouncer]\n");
+	assert_hosts_of(database("shop"), "h9:5432 ");
+}
+
+static void a_pool_that_waits_for_a_host_that_goes_waits_no_longer(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with("[databases]\nshop = host=h1\n[pgbouncer]\n");
+	p = pool("shop", "ann");
+	pool_block(p, &database("shop")->hosts[0]->blocked);
+	reload("[databases]\nshop = host=h2\n[pgbouncer]\n");
+	assert_null(p->blocked_in);
+	assert_string_equal(gone.p, "h1:5432\n");
+}
+
+static void a_database_that_comes_back_has_the_hosts_of_its_new_entry(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1\nbooks = host=h2\n[pgbouncer]\n");
+	reload("[databases]\nbooks = host=h2\n[pgbouncer]\n");
+	reload("[databases]\nbooks = host=h2\nshop = host=h3,h2\n[pgbouncer]\n");
+	assert_hosts_of(database("shop"), "h3:5432 h2:5432 ");
+	assert_hosts("h2:5432 h3:5432 ");
+}
+
+static void a_configured_database_that_becomes_automatic_has_the_hosts_of_the_star(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1\n[pgbouncer]\n");
+	reload("[databases]\n* = host=h2\n[pgbouncer]\n");
+	assert_hosts_of(database("shop"), "h2:5432 ");
+	assert_string_equal(gone.p, "h1:5432\n");
+}
+
+/* "All hosts that databases name or servers are connected to": the entry that named it is no more. */
+static void a_host_that_only_a_removed_database_named_is_gone(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1\nbooks = host=h2\n[pgbouncer]\n");
+	pool("shop", "ann");
+	reload("[databases]\nbooks = host=h2\n[pgbouncer]\n");
+	assert_hosts("h2:5432 ");
+	assert_string_equal(gone.p, "h1:5432\n");
+}
+
+static void freeing_frees_every_host(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1,h2\nbooks = host=h2\n[pgbouncer]\n");
+	pool_block(pool("shop", "ann"), &database("shop")->hosts[0]->blocked);
+	pool_block(pool("books", "ann"), hosts_unsuited(registry_hosts(registry)));
+	registry_free(registry);
+	registry = NULL;
+	assert_string_equal(gone.p, "h1:5432\nh2:5432\n");
+}
+
+/* ------------------------------------------------------------------ bounds that pools share */
+
+static const struct cap *cap_of(const char *db, const char *who, enum cap_kind kind)
+{
+	return pool(db, who)->seats[kind].cap;
+}
+
+static void bounds_are_those_of_the_configuration_from_the_start(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h max_db_connections=3\nbooks = host=h\n"
+		  "[users]\nann = max_user_connections=4\n"
+		  "[pgbouncer]\nmax_db_connections = 5\nmax_user_connections = 6\nmax_server_connections = 7\n");
+	assert_int_equal(database("shop")->cap.max, 3);
+	assert_int_equal(database("books")->cap.max, 5);
+	assert_int_equal(user("ann")->cap.max, 4);
+	assert_int_equal(user("bob")->cap.max, 6);
+	assert_int_equal(cap_of("shop", "ann", CAP_ALL)->max, 7);
+	assert_true(pool("shop", "ann")->is_capped);
+}
+
+static void a_pool_is_under_the_bounds_of_its_database_of_its_user_and_of_all(void **state)
+{
+	(void)state;
+	open_with(two);
+	assert_ptr_equal(cap_of("shop", "ann", CAP_DATABASE), &database("shop")->cap);
+	assert_ptr_equal(cap_of("shop", "ann", CAP_USER), &user("ann")->cap);
+	assert_ptr_equal(cap_of("shop", "bob", CAP_DATABASE), cap_of("shop", "ann", CAP_DATABASE));
+	assert_ptr_equal(cap_of("books", "ann", CAP_USER), cap_of("shop", "ann", CAP_USER));
+	assert_ptr_equal(cap_of("books", "bob", CAP_ALL), cap_of("shop", "ann", CAP_ALL));
+}
+
+static void the_bound_of_a_forced_user_is_his(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h user=app\n[users]\napp = max_user_connections=2\nann = max_user_connections=1\n"
+		  "[pgbouncer]\n");
+	assert_ptr_equal(cap_of("shop", "ann", CAP_USER), &user("app")->cap);
+	assert_int_equal(cap_of("shop", "ann", CAP_USER)->max, 2);
+}
+
+static void without_a_bound_a_pool_is_not_slowed_by_any(void **state)
+{
+	(void)state;
+	open_with(two);
+	assert_false(pool("shop", "ann")->is_capped);
+	reload("[databases]\nshop = host=127.0.0.1 max_db_connections=1\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n");
+	assert_true(pool("shop", "ann")->is_capped);
+	assert_false(pool("books", "ann")->is_capped);
+	reload("[databases]\nshop = host=127.0.0.1\nbooks = host=127.0.0.1 dbname=library\n"
+	       "[users]\nann = max_user_connections=1\n[pgbouncer]\n");
+	assert_true(pool("shop", "ann")->is_capped);
+	assert_true(pool("books", "ann")->is_capped);
+	assert_false(pool("books", "bob")->is_capped);
+	reload("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\nmax_server_connections = 1\n");
+	assert_true(pool("shop", "bob")->is_capped);
+	reload(two);
+	assert_false(pool("shop", "ann")->is_capped);
+}
+
+static void a_reload_changes_bounds_and_leaves_their_counts(void **state)
+{
+	struct pool_server servers[3] = {0};
+	const struct cap *all;
+
+	(void)state;
+	open_with("[databases]\nshop = host=h max_db_connections=3\n[users]\nann = max_user_connections=4\n"
+		  "[pgbouncer]\nmax_server_connections = 7\n");
+	for (size_t i = 0; i < 3; i++)
+		pool_server_join(pool("shop", i < 2 ? "ann" : "bob"), &servers[i], SECOND);
+	all = cap_of("shop", "ann", CAP_ALL);
+	reload("[databases]\nshop = host=h\n[users]\nbob = max_user_connections=9\n"
+	       "[pgbouncer]\nmax_db_connections = 8\nmax_server_connections = 10\n");
+	assert_int_equal(database("shop")->cap.max, 8);
+	assert_int_equal(user("ann")->cap.max, 0);
+	assert_int_equal(user("bob")->cap.max, 9);
+	assert_int_equal(all->max, 10);
+	assert_int_equal(database("shop")->cap.count, 3);
+	assert_int_equal(user("ann")->cap.count, 2);
+	assert_int_equal(user("bob")->cap.count, 1);
+	assert_int_equal(all->count, 3);
+	for (size_t i = 0; i < 3; i++)
+		pool_server_leave(&servers[i], SECOND);
+	assert_int_equal(all->count, 0);
+}
+
+static void an_automatic_database_has_the_bound_of_the_star(void **state)
+{
+	(void)state;
+	open_with("[databases]\n* = host=h max_db_connections=2\n[pgbouncer]\nmax_db_connections = 9\n");
+	assert_int_equal(database("a")->cap.max, 2);
+	assert_int_equal(cap_of("a", "ann", CAP_DATABASE)->max, 2);
+	/* Each for itself. */
+	assert_ptr_not_equal(cap_of("a", "ann", CAP_DATABASE), cap_of("b", "ann", CAP_DATABASE));
+	reload("[databases]\n* = host=h\n[pgbouncer]\nmax_db_connections = 9\n");
+	assert_int_equal(database("a")->cap.max, 9);
+	assert_int_equal(database("c")->cap.max, 9);
+}
+
+static void a_database_that_comes_back_has_the_bound_of_its_new_entry(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h max_db_connections=3\nbooks = host=h\n[pgbouncer]\n");
+	pool("shop", "ann");
+	reload("[databases]\nbooks = host=h\n[pgbouncer]\n");
+	reload("[databases]\nbooks = host=h\nshop = host=h max_db_connections=4\n[pgbouncer]\n");
+	assert_int_equal(database("shop")->cap.max, 4);
+	assert_true(pool("shop", "ann")->is_capped);
+}
+
+static void a_user_who_comes_later_has_the_bound_in_force(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h\n[pgbouncer]\nmax_user_connections = 6\n");
+	reload("[databases]\nshop = host=h\n[users]\ncarl = max_user_connections=2\n[pgbouncer]\nmax_user_connections = 5\n");
+	assert_int_equal(user("carl")->cap.max, 2);
+	assert_int_equal(user("dora")->cap.max, 5);
+}
+
+/* The pools of a database that is dropped, and one that was refused, are no rivals of others any more. */
+static void pools_that_are_gone_are_under_no_bound(void **state)
+{
+	struct cap *cap;
+	enum cap_kind kind;
+
+	(void)state;
+	open_with("[databases]\n* = host=h\n[pgbouncer]\nmax_server_connections = 1\n");
+	pool_block(pool("a", "ann"), &pool("a", "ann")->seats[CAP_ALL].cap->blocked);
+	cap = pool("b", "ann")->seats[CAP_ALL].cap;
+	registry_drop_database(registry, database("a"));
+	assert_true(TAILQ_EMPTY(&cap->blocked));
+	refuses = true;
+	assert_null(pool("b", "bob"));
+	assert_ptr_equal(TAILQ_FIRST(&cap->seats)->pool, pool("b", "ann"));
+	assert_null(TAILQ_NEXT(TAILQ_FIRST(&cap->seats), link));
+	assert_null(cap_full(pool("b", "ann"), &kind));
+}
+
 /* ------------------------------------------------------------------ reload */
 
 static void a_reload_puts_the_new_settings_in_force(void **state)
@@ -380,6 +735,16 @@ static void a_reload_brings_new_databases(void **state)
 	assert_null(database("books"));
 	reload(two);
 	assert_non_null(database("books"));
+	assert_string_equal(calls.p, "");
+}
+
+static void a_change_of_target_session_attrs_calls_for_new_connections(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=a,b\n[pgbouncer]\n");
+	reload("[databases]\nshop = host=a,b target_session_attrs=standby\n[pgbouncer]\n");
+	assert_string_equal(calls.p, "changed shop\n");
+	reload("[databases]\nshop = host=a,b target_session_attrs=standby server_down_action=wait\n[pgbouncer]\n");
 	assert_string_equal(calls.p, "");
 }
 
@@ -477,12 +842,34 @@ int main(void)
 		TEST(without_a_user_there_is_no_pool),
 		TEST(a_pool_that_is_refused_leaves_nothing),
 		TEST(a_pool_has_the_settings_that_hold_for_it),
+		TEST(a_pool_has_the_settings_of_hosts_and_bounds_too),
 		TEST(an_empty_check_query_checks_nothing),
 		TEST(a_new_pool_of_a_paused_database_is_paused),
 		TEST(a_users_setting_comes_before_the_general_one),
 		TEST(iteration_meets_every_pool_and_user_once),
+		TEST(a_database_has_the_hosts_of_its_entry_in_their_order),
+		TEST(databases_that_name_the_same_host_share_it),
+		TEST(an_automatic_database_has_the_hosts_of_the_star),
+		TEST(a_reload_keeps_hosts_that_are_still_named),
+		TEST(a_host_that_a_server_is_connected_to_stays_until_that_ends),
+		TEST(the_place_in_a_list_that_became_shorter_is_in_it),
+		TEST(a_pool_that_waits_for_a_host_that_goes_waits_no_longer),
+		TEST(a_database_that_comes_back_has_the_hosts_of_its_new_entry),
+		TEST(a_configured_database_that_becomes_automatic_has_the_hosts_of_the_star),
+		TEST(a_host_that_only_a_removed_database_named_is_gone),
+		TEST(freeing_frees_every_host),
+		TEST(bounds_are_those_of_the_configuration_from_the_start),
+		TEST(a_pool_is_under_the_bounds_of_its_database_of_its_user_and_of_all),
+		TEST(the_bound_of_a_forced_user_is_his),
+		TEST(without_a_bound_a_pool_is_not_slowed_by_any),
+		TEST(a_reload_changes_bounds_and_leaves_their_counts),
+		TEST(an_automatic_database_has_the_bound_of_the_star),
+		TEST(a_database_that_comes_back_has_the_bound_of_its_new_entry),
+		TEST(a_user_who_comes_later_has_the_bound_in_force),
+		TEST(pools_that_are_gone_are_under_no_bound),
 		TEST(a_reload_puts_the_new_settings_in_force),
 		TEST(a_reload_brings_new_databases),
+		TEST(a_change_of_target_session_attrs_calls_for_new_connections),
 		TEST(only_a_change_of_the_server_calls_for_new_connections),
 		TEST(a_database_that_is_gone_is_dead_and_not_found),
 		TEST(a_database_that_comes_back_lives_again),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "conf/conf.h"
 #include "pool/registry.h"
 #include "proto/params.h"
@@ -136,7 +137,8 @@ static inline struct server *fixture_server(struct pool *pool, enum pool_server_
 	s->id = ++hub.last_id;
 	s->conn.io.fd = -1;
 	s->phase = SERVER_READY;
-	pool_server_join(pool, &s->slot);
+	s->host = pool->database->hosts[0];
+	pool_server_join(pool, &s->slot, clock_us());
 	pool_server_enter(&s->slot, state);
 	return s;
 }

@@ -135,6 +135,14 @@ static void columns_are_those_of_pgbouncer(void **state)
 	assert_columns(&table_version, "version s");
 }
 
+static void columns_of_our_own_tables_are_these(void **state)
+{
+	(void)state;
+	assert_columns(&table_hosts, "address s, state s, role s, failures i, last_error s, last_detail s, next_try T, "
+				     "connecting i, servers i");
+	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
+}
+
 static void tables_are_found_in_any_case(void **state)
 {
 	(void)state;
@@ -366,6 +374,45 @@ static void a_time_is_local_and_names_its_zone(void **state)
 	assert_true(slice_is(text, "2026-03-01 12:00:07 UTC"));
 }
 
+static void hosts_are_those_that_databases_name(void **state)
+{
+	struct host *first = registry_database(hub.registry, SLICE_LIT("two"))->hosts[0];
+	struct host *second = registry_database(hub.registry, SLICE_LIT("two"))->hosts[1];
+
+	(void)state;
+	first->role = HOST_PRIMARY;
+	first->nservers = 3;
+	first->breaker.nattempts = 2;
+	second->breaker.nfailures = 7;
+	second->breaker.is_open = true;
+	failure_set(&second->failure, "08001", "connect failed", "Host \"127.0.0.2\".", NULL, false);
+	assert_rows(&table_hosts,
+		    "127.0.0.1:5999|up|unknown|0|~|~|~|0|0\n"
+		    "127.0.0.1:5432|up|primary|0|~|~|~|2|3\n"
+		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n"
+		    "/tmp:5432|up|unknown|0|~|~|~|0|0\n");
+}
+
+static void who_waits_is_told_what_for_and_why(void **state)
+{
+	struct pool *pool = fixture_pool("two", "ann"), *other = fixture_pool("shop", "ann");
+	struct client *query = fixture_client(CLIENT_WAITING, "two", "ann");
+	struct client *login = fixture_client(CLIENT_AWAIT_WELCOME, "shop", "ann");
+	struct pool_server *granted;
+
+	(void)state;
+	fixture_client(CLIENT_IDLE, "two", "ann");
+	pool->settings.size = 1;
+	fixture_server(pool, POOL_SERVER_ACTIVE);
+	pool_acquire(pool, &query->waiter, clock_us() - 1250000, &granted);
+	query->peer = login->peer = (struct addr){.family = AF_UNIX, .u.pid = 4711};
+	pool_await_login(other, &login->waiter, clock_us());
+	other->is_paused = true;
+	assert_rows(&table_waiting,
+		    "1|two|ann|unix(4711):0|1|250000|query|pool_size|all server connections of the pool are in use\n"
+		    "2|shop|ann|unix(4711):0|0|0|login|paused|the database is paused\n");
+}
+
 static void lists_have_their_rows_in_order(void **state)
 {
 	size_t capacity;
@@ -436,6 +483,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_hub, close_hub)
 	const struct CMUnitTest tests[] = {
 		TEST(columns_are_those_of_pgbouncer),
+		TEST(columns_of_our_own_tables_are_these),
 		TEST(tables_are_found_in_any_case),
 		TEST(databases_come_by_name_with_the_console),
 		TEST(a_removed_database_is_not_shown),
@@ -448,6 +496,8 @@ int main(void)
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
 		TEST(a_time_is_local_and_names_its_zone),
+		TEST(hosts_are_those_that_databases_name),
+		TEST(who_waits_is_told_what_for_and_why),
 		TEST(lists_have_their_rows_in_order),
 		TEST(the_version_is_one_that_monitors_know),
 		TEST(waiting_for_servers_is_a_pause),
