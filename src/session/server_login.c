@@ -197,8 +197,10 @@ void server_login_start(struct server *s)
 /* Each host has the whole time: one that hangs must not hide the next. */
 void server_login_timed_out(struct server *s)
 {
-	const char *setting = "server_connect_timeout";
+	char setting[64];
 
+	snprintf(setting, sizeof(setting), "server_connect_timeout is %.6gs",
+		 (double)hub_settings(s->hub)->server_connect_timeout / CLOCK_SECOND);
 	if (s->login == NULL || !s->conn.is_open || s->login->hosts_tried + 1 >= conf_of(s)->nhosts) {
 		server_login_broken(s, "connect timeout", setting);
 		return;
