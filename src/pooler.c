@@ -173,6 +173,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	log_lines(LOG_LEVEL_LOG, strbuf_slice(&changes));
 	strbuf_fini(&changes);
 	registry_reload(p->hub.registry, conf);
+	timeouts_renew(&p->hub);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);

@@ -38,6 +38,13 @@ static inline struct deadline_list *deadline_list_unless_0(struct loop *loop, ui
 void deadline_arm(struct deadline *d, struct deadline_list *list);
 void deadline_disarm(struct deadline *d);
 
+/* For one whose list may have become another (a reload): armed in that one from now on; left alone if it is the same. */
+static inline void deadline_renew(struct deadline *d, struct deadline_list *list)
+{
+	if (d->list != list)
+		deadline_arm(d, list);
+}
+
 static inline bool deadline_is_armed(const struct deadline *d)
 {
 	return d->list != NULL;

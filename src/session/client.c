@@ -65,6 +65,9 @@ static struct deadline_list *deadline_of_state(const struct client *c)
 {
 	switch (c->state) {
 	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+	case CLIENT_AUTH_WAIT:
+	case CLIENT_AWAIT_WELCOME:
 		return deadline_list_unless_0(c->hub->loop, (uint64_t)hub_settings(c->hub)->client_login_timeout, on_deadline);
 	case CLIENT_WAITING:
 		return wait_list(c);
@@ -83,6 +86,14 @@ void client_enter(struct client *c, enum client_state state)
 		return;
 	if (state == CLIENT_STARTUP || state == CLIENT_WAITING || state == CLIENT_IDLE || deadline_is_armed(&c->deadline))
 		deadline_arm(&c->deadline, deadline_of_state(c));
+}
+
+void client_renew_deadline(struct client *c)
+{
+	/* Whoever has been told that it waits is not told again. */
+	if (c->state == CLIENT_WAITING && c->deadline.list == pool_session(client_pool(c))->query_wait)
+		return;
+	deadline_renew(&c->deadline, deadline_of_state(c));
 }
 
 static size_t bytes_for_state(struct client *c, const uint8_t *p, size_t n)

@@ -61,6 +61,9 @@ void client_accept(struct hub *hub, int fd, bool is_unix);
 
 void client_enter(struct client *c, enum client_state state);
 
+/* After a reload: the deadline is that of the new settings; counted from now if it differs. */
+void client_renew_deadline(struct client *c);
+
 static inline struct pool *client_pool(const struct client *c)
 {
 	return c->waiter.pool;

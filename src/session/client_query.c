@@ -84,7 +84,8 @@ static bool note_sent(struct client *c, char type)
 		server_close_with_client(s, CLOSE_OUT_OF_MEMORY, NULL);
 		return false;
 	}
-	if (s->query_at == 0) {
+	/* What is left of a COPY that has failed is no query: nothing answers it. */
+	if (s->query_at == 0 && !owed_is_clear(&s->owed)) {
 		s->query_at = clock_us();
 		timeouts_query_begins(s);
 		if (s->xact_at == 0)

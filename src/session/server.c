@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -163,6 +164,16 @@ static void on_idle_too_long(struct deadline *d)
 		deadline_arm(&s->deadline, pool_session(pool)->server_idle);
 }
 
+static void close_during_switch(struct server *s)
+{
+	char detail[128];
+
+	snprintf(detail, sizeof(detail),
+		 "The server did not take over the session's parameters; server_connect_timeout is %.6gs.",
+		 (double)hub_settings(s->hub)->server_connect_timeout / CLOCK_SECOND);
+	server_close_with_client(s, CLOSE_SERVER_CRASHED, detail);
+}
+
 /* Bounds the login, and statements of our own, which a server that has died in the meantime never answers. */
 static void on_connect_too_long(struct deadline *d)
 {
@@ -171,8 +182,7 @@ static void on_connect_too_long(struct deadline *d)
 	if (s->slot.state == POOL_SERVER_NEW)
 		server_login_timed_out(s);
 	else if (s->client != NULL)
-		server_close_with_client(s, CLOSE_SERVER_CRASHED,
-					 "The server did not take over the session's parameters within server_connect_timeout.");
+		close_during_switch(s);
 	else
 		server_close(s, s->task == TASK_CHECK ? "test query timeout" : "server_connect_timeout");
 }
@@ -224,6 +234,18 @@ void server_set_up_deadlines(struct pool_session *ps)
 		ps->server_lifetime[i] =
 			deadline_list_unless_0(loop, lifetime - lifetime / 10 * i / LIFETIME_SPREAD, on_lifetime);
 	ps->server_lifetime_again = deadline_list_unless_0(loop, gap, on_lifetime);
+}
+
+void server_renew_deadline(struct server *s)
+{
+	const struct pool_session *ps = pool_session(s->slot.pool);
+	struct deadline_list *list = NULL;
+
+	if (s->slot.state == POOL_SERVER_NEW || s->phase == SERVER_TASK)
+		list = ps->server_connect;
+	else if (s->slot.state == POOL_SERVER_IDLE)
+		list = ps->server_idle;
+	deadline_renew(&s->deadline, list);
 }
 
 /* ------------------------------------------------------------------ beginning and end */

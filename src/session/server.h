@@ -112,6 +112,9 @@ extern const struct conn_ops server_conn_ops;
 /* The deadlines that follow from the settings of the pool. */
 void server_set_up_deadlines(struct pool_session *ps);
 
+/* After that: what the server is at (logging in, a task, resting) has the new bound; counted from now if it differs. */
+void server_renew_deadline(struct server *s);
+
 /* Sets up and drops the session part of a pool. (server_pool.c) */
 bool pool_session_set_up(struct hub *hub, struct pool *pool);
 void pool_session_free(struct pool *pool);

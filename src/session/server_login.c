@@ -264,17 +264,20 @@ void server_login_timed_out(struct server *s)
 {
 	const struct server_login *l = s->login;
 	enum breaker_stage stage;
+	char setting[64];
 	unsigned index;
 
+	snprintf(setting, sizeof(setting), "server_connect_timeout is %.6gs",
+		 (double)hub_settings(s->hub)->server_connect_timeout / CLOCK_SECOND);
 	if (l == NULL || !s->conn.is_open ||
 	    !opening_next_host(s->slot.pool, clock_us(), l->first_host, l->hosts_tried + 1, &index)) {
-		server_login_broken(s, "connect timeout", "server_connect_timeout");
+		server_login_broken(s, "connect timeout", setting);
 		return;
 	}
 	stage = s->phase == SERVER_CONNECTING ? BREAKER_CONNECT : BREAKER_LOGIN;
 	abandon_host(s);
 	deadline_arm(&s->deadline, pool_session(s->slot.pool)->server_connect);
-	try_next_host(s, stage, "connect timeout", "server_connect_timeout");
+	try_next_host(s, stage, "connect timeout", setting);
 }
 
 void server_login_connect_failed(struct server *s, int error)

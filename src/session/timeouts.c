@@ -77,8 +77,8 @@ static void on_database_unused(struct deadline *d)
 	struct database *db = (struct database *)((char *)d - offsetof(struct database, unused));
 	struct hub *hub = db->session;
 
-	/* Its servers go by their own timeouts. */
-	if (server_count(db) > 0) {
+	/* Its servers go by their own timeouts; what an administrator has said about it is not to be forgotten. */
+	if (server_count(db) > 0 || db->is_disabled || db->is_paused) {
 		timeouts_database_unused(hub, db);
 		return;
 	}
@@ -86,14 +86,18 @@ static void on_database_unused(struct deadline *d)
 	registry_drop_database(hub->registry, db);
 }
 
+/* NULL: it is kept for ever. */
+static struct deadline_list *unused_list(struct hub *hub, const struct database *db)
+{
+	if (!db->is_auto || db->is_dead)
+		return NULL;
+	return deadline_list_unless_0(hub->loop, (uint64_t)hub_settings(hub)->autodb_idle_timeout, on_database_unused);
+}
+
 void timeouts_database_unused(struct hub *hub, struct database *db)
 {
-	uint64_t span = (uint64_t)hub_settings(hub)->autodb_idle_timeout;
-
-	if (!db->is_auto || db->is_dead)
-		return;
 	db->session = hub;
-	deadline_arm(&db->unused, span == 0 ? NULL : deadline_list(hub->loop, span, on_database_unused));
+	deadline_arm(&db->unused, unused_list(hub, db));
 }
 
 void timeouts_database_used(struct database *db)
@@ -128,4 +132,50 @@ void timeouts_query_ends(struct server *s)
 	} else if (t->idle_transaction != NULL || deadline_is_armed(&s->query_deadline)) {
 		deadline_arm(&s->query_deadline, t->idle_transaction);
 	}
+}
+
+/* ------------------------------------------------------------------ reload */
+
+/* The list for what a server is at: a query, or waiting for the rest of a transaction. */
+static struct deadline_list *list_for_now(const struct server *s, const struct timeouts *t)
+{
+	if (s->query_at != 0)
+		return t->query;
+	return s->status == 'I' ? NULL : t->idle_transaction;
+}
+
+static void renew_server(struct server *s)
+{
+	server_renew_deadline(s);
+	if (s->client == NULL)
+		return;
+	deadline_renew(&s->query_deadline, list_for_now(s, timeouts_of(s->client->user)));
+	deadline_renew(&s->xact_deadline, s->xact_at == 0 ? NULL : timeouts_of(s->client->user)->transaction);
+}
+
+/* It may have become automatic now, or have been written into the file. */
+static void renew_database(struct hub *hub, struct database *db)
+{
+	if (db->is_dead)
+		return;
+	db->session = hub;
+	deadline_renew(&db->unused, db->nclients > 0 ? NULL : unused_list(hub, db));
+}
+
+void timeouts_renew(struct hub *hub)
+{
+	struct registry *r = hub->registry;
+	struct client *c;
+	struct server *s;
+	uint32_t i = 0;
+
+	while ((c = slab_next(hub->clients, &i)) != NULL)
+		if (c->state != CLIENT_CLOSED)
+			client_renew_deadline(c);
+	i = 0;
+	while ((s = slab_next(hub->servers, &i)) != NULL)
+		if (s->phase != SERVER_CLOSED)
+			renew_server(s);
+	for (struct database *db = registry_next_database(r, NULL); db != NULL; db = registry_next_database(r, db))
+		renew_database(hub, db);
 }

@@ -29,6 +29,13 @@ static inline const struct timeouts *timeouts_of(const struct user *user)
 void timeouts_database_unused(struct hub *hub, struct database *db);
 void timeouts_database_used(struct database *db);
 
+/*
+ * After a reload: what runs already (an idle client, a query, an unused
+ * database) is bounded by the new settings. Where the span is another one, it
+ * is counted from now.
+ */
+void timeouts_renew(struct hub *hub);
+
 /* The client's first message since nothing was owed went to the server; the server owes nothing any more. */
 void timeouts_query_begins(struct server *s);
 void timeouts_next_query_begins(struct server *s); /* one query is over, and it has the next one already */

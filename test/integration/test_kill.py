@@ -192,20 +192,6 @@ def test_postgresql_restarts_under_idle_clients(make_pooler, pg):
         assert w.value("SELECT 2") == "2"
 
 
-def test_frozen_server_and_query_timeout(make_pooler, pg):
-    pooler = make_pooler(query_timeout=1, default_pool_size=1)
-    with pooler.wire(timeout=5) as w:
-        backend = w.backend()
-        os.kill(backend, signal.SIGSTOP)
-        try:
-            error = w.query("SELECT 1").error
-            assert_error(error, None, "57014")
-            assert "query_timeout" in error["M"] or "query timeout" in error["M"]
-            assert_clean(pooler)
-        finally:
-            os.kill(backend, signal.SIGCONT)
-
-
 def test_the_client_closes_its_half(pooler):
     """As `psql -c | nc` would: the answer is not owed any more, the pooler does not spin."""
     with pooler.wire() as w:

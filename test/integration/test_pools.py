@@ -1,35 +1,14 @@
 """Pools: sizes, reserve, lifetimes, waiting, login failures, automatic databases, overrides, limits."""
 
 import contextlib
-import socket
 import threading
 import time
 
 import pytest
 
-from harness.pooler import assert_error
+from harness.pooler import assert_error, in_transaction, open_servers
 from harness.system import eventually
 from harness.wire import Closed, FakeServer, query
-
-
-@contextlib.contextmanager
-def in_transaction(pooler, n, **kwargs):
-    """n clients, each in a transaction on a server of its own."""
-    with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(pooler.wire(**kwargs)) for _ in range(n)]
-        for client in clients:
-            client.send_raw(query("BEGIN"))
-        for client in clients:
-            assert client.result().error is None
-        yield clients
-
-
-def open_servers(pooler, n, **kwargs):
-    with in_transaction(pooler, n, **kwargs) as clients:
-        for client in clients:
-            client.query("COMMIT")
-            client.send("X")
-    pooler.wait_pool(sv_idle=n, **{k: v for k, v in kwargs.items() if k == "user"})
 
 
 # Size
@@ -232,26 +211,6 @@ def test_server_lifetime_zero_uses_each_server_once(make_pooler):
         assert len({w.backend() for _ in range(3)}) == 3
 
 
-def test_server_idle_timeout(make_pooler, pg):
-    pooler = make_pooler(server_idle_timeout=1)
-    open_servers(pooler, 2)
-    eventually(lambda: pg.backends() == [], "no servers")
-    pooler.wait_log("server idle timeout")
-    with pooler.wire() as w:
-        assert w.value("SELECT 1") == "1"
-
-
-def test_server_idle_timeout_leaves_min_pool_size(make_pooler, pg):
-    pooler = make_pooler(server_idle_timeout=1, min_pool_size=1)
-    with pooler.wire() as w:
-        open_servers(pooler, 3)
-        eventually(lambda: len(pg.backends()) == 1, "one server")
-        [left] = pg.backends()
-        time.sleep(1.5)
-        assert pg.backends() == [left]
-        assert w.backend() == left
-
-
 def recorder(seen):
     def script(peer):
         peer.read_startup()
@@ -337,111 +296,6 @@ def test_a_failing_connect_query_does_not_hang(make_pooler):
 
 
 # Waiting and failing
-
-@pytest.mark.parametrize("scope", ["global", "database", "user"])
-def test_query_wait_timeout(make_pooler, scope):
-    own = {"query_wait_timeout": 1}
-    pooler = make_pooler(databases={"app": own if scope == "database" else {}},
-                         users={"app": own} if scope == "user" else {}, default_pool_size=1,
-                         **(own if scope == "global" else {}))
-    with in_transaction(pooler, 1) as [busy], pooler.wire() as waiting:
-        error = waiting.query("SELECT 1").error
-        assert_error(error, "query_wait_timeout", "57014", "53300")
-        assert waiting.is_closed()
-        assert busy.value("SELECT 1") == "1"
-
-
-def runs_long(w):
-    w.send_raw(query("SELECT pg_sleep(1.8)"))
-
-
-def stays_idle(w):
-    w.value("SELECT 1")
-
-
-def keeps_a_transaction(w):
-    w.query("BEGIN")
-
-
-TIMEOUTS = {"query_timeout": runs_long, "client_idle_timeout": stays_idle,
-            "idle_transaction_timeout": keeps_a_transaction, "transaction_timeout": keeps_a_transaction}
-
-
-def survivors(clients):
-    """For each client whether, after a while, nothing but the answer to what it asked has come."""
-    end = time.monotonic() + 2
-    return [survives(w, end) for w in clients]
-
-
-def survives(w, end):
-    while True:
-        w.sock.settimeout(max(end - time.monotonic(), 0.01))
-        try:
-            if w.recv().type == "E":
-                return False
-        except socket.timeout:
-            return True
-        except Closed:
-            return False
-
-
-@pytest.mark.parametrize("by", ["user", "global"])
-@pytest.mark.parametrize("setting", TIMEOUTS)
-def test_timeouts_of_a_user(make_pooler, setting, by):
-    """user before global, in both directions: 0 for a user frees it of the global one."""
-    own, everybodys = (1, 0) if by == "user" else (0, 1)
-    pooler = make_pooler(users={"app": {setting: own}}, **{setting: everybodys})
-    with pooler.wire(user="app") as a, pooler.wire(user="other") as b:
-        for w in (a, b):
-            TIMEOUTS[setting](w)
-        assert survivors([a, b]) == [by != "user", by == "user"]
-
-
-@pytest.mark.parametrize("setting", TIMEOUTS)
-def test_timeouts_change_at_reload(make_pooler, setting):
-    pooler = make_pooler()
-    assert pooler.reload(**{setting: 1}).error is None
-    with pooler.wire() as w:
-        TIMEOUTS[setting](w)
-        assert survivors([w]) == [False]
-
-
-def test_query_timeout_stops_the_query_itself(make_pooler, pg):
-    pooler = make_pooler(query_timeout=1)
-    with pooler.wire() as w:
-        assert w.query("SELECT pg_sleep(1000)").error["C"] in ("57014", "08P01")
-    eventually(lambda: not pg.rows("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sleep(1000)'"
-                                   " AND usename = 'app'"), "the server works on it no longer")
-
-
-def test_query_wait_timeout_counts_from_the_query(make_pooler):
-    pooler = make_pooler(default_pool_size=1, query_wait_timeout=2)
-    with pooler.wire() as w:
-        w.value("SELECT 1")
-        time.sleep(3)
-        assert w.value("SELECT 2") == "2"
-
-
-def test_client_login_timeout(make_pooler):
-    pooler = make_pooler(client_login_timeout=1, auth_type="md5", userlist={"app": "x", "admin": "x"})
-    with pooler.raw() as silent, pooler.raw() as slow:
-        slow.startup({"user": "app", "database": "app"})
-        messages = slow.drain()
-        assert [m.type for m in messages] == ["R", "E"]
-        assert b"client_login_timeout" in messages[1].body
-        silent.drain()
-
-
-def test_server_connect_timeout(make_pooler):
-    gate = threading.Event()
-    with FakeServer(lambda peer: gate.wait(60)) as server:
-        pooler = make_pooler(databases={"app": server.entry}, server_connect_timeout=1, server_login_retry=1,
-                             query_wait_timeout=5, client_login_timeout=5)
-        with pooler.raw() as w:
-            assert_error(w.try_login("app", "app"), None, "08001", "08006", "57P03", "57014", "53300")
-        assert "connect timeout" in pooler.log()
-        gate.set()
-
 
 def test_nothing_listens_at_the_server(make_pooler):
     pooler = make_pooler(databases={"app": {"host": "127.0.0.1", "port": 1}}, server_login_retry=1,
@@ -551,16 +405,6 @@ def test_a_template_with_a_fixed_database(make_pooler):
         assert w.value("SELECT current_database()") == "second"
 
 
-def test_automatic_databases_go_after_their_timeout(make_pooler):
-    pooler = make_pooler(databases={"*": {}}, autodb_idle_timeout=1, server_idle_timeout=1)
-    with pooler.wire("second") as w:
-        w.value("SELECT 1")
-        w.send("X")
-    assert "second" in [row["name"] for row in pooler.admin("SHOW DATABASES")]
-    eventually(lambda: "second" not in [row["name"] for row in pooler.admin("SHOW DATABASES")],
-               "the automatic database is gone", timeout=10, every=0.3)
-
-
 def test_no_such_database(pooler):
     with pooler.raw() as w:
         assert_error(w.try_login("app", "nosuch"), "no such database: nosuch", "3D000")
@@ -657,14 +501,3 @@ def test_max_packet_size_holds_for_rows_too(make_pooler):
         assert result.rows == [] and result.status is None
     with pooler.wire() as w:
         assert w.value("SELECT 1") == "1"
-
-
-def test_query_wait_notify(make_pooler):
-    pooler = make_pooler(default_pool_size=1, query_wait_notify=1)
-    with in_transaction(pooler, 1) as [busy], pooler.wire(timeout=5) as waiting:
-        waiting.send_raw(query("SELECT 1"))
-        first = waiting.recv()
-        assert first.type == "N"
-        assert b"No server connection available in postgres backend, client being queued" in first.body
-        busy.query("COMMIT")
-        assert waiting.result().value == "1"

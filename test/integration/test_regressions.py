@@ -212,35 +212,6 @@ def test_shutdown_while_a_client_ends_what_is_left_of_a_copy(make_pooler):
         assert pooler.wait_exit() == 0
 
 
-def test_timeout_of_a_server_that_answers_out_of_turn(make_pooler):
-    """It ends a COPY that it has only begun: the server goes back with the timeout of that query armed."""
-    def script(peer):
-        if "cancel" in peer.read_startup():
-            return
-        peer.welcome()
-        take_query(peer)
-        peer.send("G", struct.pack("!bH", 0, 0))
-        peer.ready()
-        peer.serve()
-
-    with FakeServer(script) as fake:
-        pooler = make_pooler(databases={"app": fake.entry}, query_timeout=1)
-        with pooler.wire() as w:
-            w.send_raw(query("COPY t FROM STDIN"))
-            w.recv_until("Z")
-            w.send("c")
-            time.sleep(2)
-            assert w.query("SELECT 1").error is None
-
-
-def test_query_timeout_is_for_each_query_of_a_pipeline(make_pooler):
-    pooler = make_pooler(query_timeout=2)
-    with pooler.wire() as w:
-        w.send_raw(query("SELECT pg_sleep(0.5)") * 8)
-        for _ in range(8):
-            assert w.result().error is None
-
-
 def test_idle_server_that_says_goodbye_goes_to_nobody(make_pooler):
     """Between its last words and the end of its connection a client would be given a dead server."""
     said = threading.Event()

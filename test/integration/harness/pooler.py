@@ -1,5 +1,6 @@
 """The pooler under test as a process with a configuration of its own."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import tempfile
 import psycopg
 
 from .system import as_account, children, cpu, eventually, free_port, give_away, peak_rss, rss, stop_process
-from .wire import Wire
+from .wire import Wire, query
 
 PROGRAM = os.path.abspath(os.environ.get(
     "PGSLUICE", os.path.join(os.path.dirname(__file__), "../../../build/test/pgsluice")))
@@ -304,3 +305,23 @@ def assert_error(error, text=None, *codes):
     assert error is not None, "no error"
     assert text is None or error["M"].startswith(text), error
     assert not codes or error["C"] in codes or is_pgbouncer(), error
+
+
+@contextlib.contextmanager
+def in_transaction(pooler, n, **kwargs):
+    """n clients, each in a transaction on a server of its own."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(pooler.wire(**kwargs)) for _ in range(n)]
+        for client in clients:
+            client.send_raw(query("BEGIN"))
+        for client in clients:
+            assert client.result().error is None
+        yield clients
+
+
+def open_servers(pooler, n, **kwargs):
+    with in_transaction(pooler, n, **kwargs) as clients:
+        for client in clients:
+            client.query("COMMIT")
+            client.send("X")
+    pooler.wait_pool(sv_idle=n, **{k: v for k, v in kwargs.items() if k == "user"})

@@ -129,6 +129,27 @@ static void an_entry_moves_to_another_list(void **state)
 	turn_until(ndue == 1);
 }
 
+static void renewing_starts_the_span_anew_in_another_list_only(void **state)
+{
+	struct deadline_list *list = deadline_list(loop, 60000 * MS, note), *other = deadline_list(loop, 5 * MS, note);
+	struct deadline d = {0};
+	uint64_t at;
+
+	(void)state;
+	deadline_renew(&d, list);
+	assert_true(deadline_is_armed(&d));
+	at = d.at_us;
+	usleep(2000);
+	clock_turn();
+	deadline_renew(&d, list);
+	assert_int_equal(d.at_us, at);
+	deadline_renew(&d, NULL);
+	assert_false(deadline_is_armed(&d));
+	deadline_renew(&d, other);
+	assert_true(d.at_us >= clock_us() + 5 * MS);
+	turn_until(ndue == 1);
+}
+
 static void a_list_emptied_and_filled_again_still_wakes_the_loop(void **state)
 {
 	struct deadline a = {0}, b = {0};
@@ -223,6 +244,7 @@ int main(void)
 		TEST(arming_without_a_list_disarms),
 		TEST(arming_again_starts_the_span_anew),
 		TEST(an_entry_moves_to_another_list),
+		TEST(renewing_starts_the_span_anew_in_another_list_only),
 		TEST(a_list_emptied_and_filled_again_still_wakes_the_loop),
 		TEST(the_handler_may_free_the_entry),
 		TEST(the_handler_may_arm_the_entry_again_without_delaying_others),
