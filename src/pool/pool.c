@@ -321,10 +321,3 @@ uint64_t pool_maxwait_us(const struct pool *pool, uint64_t now)
 		longest = now - login->waiting_since;
 	return longest;
 }
-
-bool pool_lifetime_is_over(const struct pool_server *s, uint64_t now)
-{
-	uint64_t lifetime = s->pool->settings.server_lifetime_us;
-
-	return lifetime == 0 || now - s->connected_at >= lifetime;
-}

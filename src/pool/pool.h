@@ -207,6 +207,3 @@ uint64_t pool_wakes_at(const struct pool *pool, uint64_t now);
 
 /* How long the longest waiter has waited, be it for a server or for its login. */
 uint64_t pool_maxwait_us(const struct pool *pool, uint64_t now);
-
-/* An idle server whose age asks for its end may go now: not too many at a time. */
-bool pool_lifetime_is_over(const struct pool_server *s, uint64_t now);

@@ -201,13 +201,22 @@ static bool is_replaced_first(struct server *s)
 	return hold != HOLD_MAX_DB && hold != HOLD_MAX_USER && hold != HOLD_MAX_ALL;
 }
 
+/* Whether one that is over age, and nobody has, ends now; else it is looked at again. */
+static bool ends_of_age(struct server *s)
+{
+	if (!pool_session_may_end_of_age(s->slot.pool) || is_replaced_first(s)) {
+		deadline_arm(&s->lifetime, pool_session(s->slot.pool)->server_lifetime_again);
+		return false;
+	}
+	return true;
+}
+
 static void on_lifetime(struct deadline *d)
 {
 	struct server *s = (struct server *)((char *)d - offsetof(struct server, lifetime));
 
-	if (s->slot.state != POOL_SERVER_IDLE || !pool_session_lifetime_is_over(s) || is_replaced_first(s))
-		deadline_arm(&s->lifetime, pool_session(s->slot.pool)->server_lifetime_again);
-	else
+	s->is_over_age = true;
+	if (s->slot.state == POOL_SERVER_IDLE && ends_of_age(s))
 		server_close(s, "server lifetime over");
 }
 
@@ -236,6 +245,18 @@ void server_set_up_deadlines(struct pool_session *ps)
 	ps->server_lifetime_again = deadline_list_unless_0(loop, gap, on_lifetime);
 }
 
+static bool is_armed_for_lifetime(const struct server *s)
+{
+	const struct pool_session *ps = pool_session(s->slot.pool);
+
+	if (s->lifetime.list == ps->server_lifetime_again)
+		return true;
+	for (unsigned i = 0; i < LIFETIME_SPREAD; i++)
+		if (s->lifetime.list == ps->server_lifetime[i])
+			return true;
+	return false;
+}
+
 void server_renew_deadline(struct server *s)
 {
 	const struct pool_session *ps = pool_session(s->slot.pool);
@@ -246,6 +267,8 @@ void server_renew_deadline(struct server *s)
 	else if (s->slot.state == POOL_SERVER_IDLE)
 		list = ps->server_idle;
 	deadline_renew(&s->deadline, list);
+	if (s->phase >= SERVER_READY && !is_armed_for_lifetime(s))
+		arm_lifetime(s);
 }
 
 /* ------------------------------------------------------------------ beginning and end */
@@ -374,12 +397,6 @@ static bool needs_reset(const struct server *s)
 	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
 }
 
-/* One that another takes the place of is given out as long as that one is not there. */
-static bool is_over_age(struct server *s)
-{
-	return pool_session_lifetime_is_over(s) && (s->slot.pool->settings.server_lifetime_us == 0 || !is_replaced_first(s));
-}
-
 void server_release(struct server *s)
 {
 	struct client *c = s->client;
@@ -397,7 +414,7 @@ void server_release(struct server *s)
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);
 	why = reason_to_close(s);
-	if (why == NULL && is_over_age(s))
+	if (why == NULL && (s->is_over_age || s->slot.pool->settings.server_lifetime_us == 0) && ends_of_age(s))
 		why = "server lifetime over";
 	if (why == NULL && cap_yields(s->slot.pool, clock_us()))
 		why = "given up: another pool needs the connection";

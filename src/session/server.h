@@ -73,6 +73,7 @@ struct server {
 	bool is_attempt;                 /* no answer yet */
 	bool is_look;                    /* see pool/breaker.h */
 	bool is_counted;                 /* in host->nservers */
+	bool is_over_age;                /* server_lifetime is over */
 };
 
 /* The spans over which the ends of servers that were opened together are spread. */
@@ -158,8 +159,8 @@ void pool_session_try_again(struct pool *pool);
 /* A server has told its parameters: those who wait to be welcomed are. */
 void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params);
 
-/* The server has passed its server_lifetime, and no other was closed for that just before. */
-bool pool_session_lifetime_is_over(struct server *s);
+/* No other server of the pool was closed for its age just before: those that were opened together do not all end at once. */
+bool pool_session_may_end_of_age(struct pool *pool);
 
 static inline struct server *server_of_slot(struct pool_server *slot)
 {

@@ -373,16 +373,13 @@ void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, c
 
 /* ------------------------------------------------------------------ lifetime */
 
-bool pool_session_lifetime_is_over(struct server *s)
+bool pool_session_may_end_of_age(struct pool *pool)
 {
-	struct pool_session *ps = pool_session(s->slot.pool);
-	const struct pool_settings *set = &s->slot.pool->settings;
+	struct pool_session *ps = pool_session(pool);
+	const struct pool_settings *set = &pool->settings;
 	uint64_t now = clock_us();
 	uint64_t gap = set->server_lifetime_us / (set->size > 0 ? set->size : 1);
 
-	if (!pool_lifetime_is_over(&s->slot, now))
-		return false;
-	/* Servers that were opened together are not all closed together. */
 	if (ps->last_lifetime_close_at != 0 && now - ps->last_lifetime_close_at < gap)
 		return false;
 	ps->last_lifetime_close_at = now;
