@@ -24,6 +24,9 @@
 #define AUTH_QUERY_MAX_WAITING 10000
 #define AUTH_QUERY_MAX_KEPT 10000
 
+/* Longer than servers live: that of one which is still connected is looked after. */
+#define DNS_FORGET_US (24 * 3600 * CLOCK_SECOND)
+
 struct pooler {
 	struct hub hub;
 	struct pooler_options options;
@@ -127,6 +130,13 @@ static void on_auto_database(void *arg, struct database *db)
 	timeouts_database_unused(&p->hub, db);
 }
 
+static void on_addresses_changed(void *arg, const char *host, const struct addr_any *addresses, size_t n)
+{
+	struct pooler *p = arg;
+
+	sweep_retire_vanished(&p->hub, host, addresses, n);
+}
+
 /* ------------------------------------------------------------------ configuration */
 
 static void apply_settings(struct pooler *p)
@@ -135,7 +145,9 @@ static void apply_settings(struct pooler *p)
 	const struct settings *s = &conf->s;
 	const struct dns_options dns = {.resolv_conf = s->resolv_conf,
 					.max_ttl_us = (uint64_t)s->dns_max_ttl,
-					.nxdomain_ttl_us = (uint64_t)s->dns_nxdomain_ttl};
+					.nxdomain_ttl_us = (uint64_t)s->dns_nxdomain_ttl,
+					.zone_check_period_us = (uint64_t)s->dns_zone_check_period,
+					.forget_us = DNS_FORGET_US};
 	const struct auth_query_options queries = {.connect_timeout_us = (uint64_t)s->server_connect_timeout,
 						   .query_timeout_us = (uint64_t)s->client_login_timeout,
 						   .idle_timeout_us = (uint64_t)s->server_idle_timeout,
@@ -483,6 +495,8 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		hub->no_params = paramset_empty(hub->params);
 	if (hub->loop != NULL)
 		hub->dns = dns_new(hub->loop, &dns, &why);
+	if (hub->dns != NULL)
+		dns_on_change(hub->dns, on_addresses_changed, p);
 	if (hub->dns != NULL)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
 	if (hub->clients != NULL && hub->servers != NULL && hub->keys != NULL && hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL &&

@@ -1,16 +1,23 @@
 #include "net/deadline.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
 
 #include "base/clock.h"
 
 TAILQ_HEAD(deadlines, deadline);
 
-struct deadline_list {
-	struct deadline_list *next;
-	struct loop *loop;
+/* What makes two lists the same. */
+struct key {
 	uint64_t span_us;
 	deadline_fn *fn;
+};
+
+struct deadline_list {
+	UT_hash_handle hh;
+	struct loop *loop;
+	struct key key;
 	struct deadlines entries;
 	ev_timer timer;
 };
@@ -35,31 +42,38 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
 	(void)events;
 	while ((d = TAILQ_FIRST(&list->entries)) != NULL && d->at_us <= now) {
 		deadline_disarm(d);
-		list->fn(d);
+		list->key.fn(d);
 	}
 	if (d != NULL && !ev_is_active(timer))
 		start_timer(list, d->at_us);
 }
 
-struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn)
+static struct deadline_list *make_list(struct loop *loop, const struct key *key)
 {
-	struct deadline_list *list;
+	struct deadline_list *list = calloc(1, sizeof(*list));
 
-	for (list = loop->deadlines; list != NULL; list = list->next)
-		if (list->span_us == span_us && list->fn == fn)
-			return list;
-	list = calloc(1, sizeof(*list));
 	if (list == NULL)
 		return NULL;
 	list->loop = loop;
-	list->span_us = span_us;
-	list->fn = fn;
+	memcpy(&list->key, key, sizeof(*key));
 	TAILQ_INIT(&list->entries);
 	ev_init(&list->timer, on_timer);
 	list->timer.data = list;
-	list->next = loop->deadlines;
-	loop->deadlines = list;
+	HASH_ADD(hh, loop->deadlines, key, sizeof(list->key), list);
 	return list;
+}
+
+struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn)
+{
+	struct deadline_list *list;
+	struct key key;
+
+	/* It is compared as bytes: those between the members count too. */
+	memset(&key, 0, sizeof(key));
+	key.span_us = span_us;
+	key.fn = fn;
+	HASH_FIND(hh, loop->deadlines, &key, sizeof(key), list);
+	return list != NULL ? list : make_list(loop, &key);
 }
 
 void deadline_disarm(struct deadline *d)
@@ -77,7 +91,7 @@ void deadline_arm(struct deadline *d, struct deadline_list *list)
 	if (list == NULL)
 		return;
 	d->list = list;
-	d->at_us = clock_us() + list->span_us;
+	d->at_us = clock_us() + list->key.span_us;
 	TAILQ_INSERT_TAIL(&list->entries, d, link);
 	/* Not for this entry, if a handler arms one while others are waiting. */
 	if (!ev_is_active(&list->timer))
@@ -86,10 +100,10 @@ void deadline_arm(struct deadline *d, struct deadline_list *list)
 
 void deadline_free_lists(struct loop *loop)
 {
-	while (loop->deadlines != NULL) {
-		struct deadline_list *list = loop->deadlines;
+	struct deadline_list *list, *next;
 
-		loop->deadlines = list->next;
+	HASH_ITER(hh, loop->deadlines, list, next) {
+		HASH_DEL(loop->deadlines, list);
 		ev_timer_stop(loop->ev, &list->timer);
 		free(list);
 	}

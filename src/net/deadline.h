@@ -25,7 +25,7 @@ struct deadline {
 /* Called once for an entry that is due; it is disarmed by then and may be armed again or freed. */
 typedef void deadline_fn(struct deadline *d);
 
-/* The list for what `fn` handles after this span; made at the first call, kept with the loop. */
+/* The list for what `fn` handles after this span; made at the first call, kept with the loop, found at constant cost. */
 struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn);
 
 /* The same for a setting in which 0 stands for no bound: NULL then. */

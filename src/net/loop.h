@@ -20,7 +20,7 @@ struct loop {
 	struct bufpool *bufs;
 	uint8_t *scratch;
 	struct conn *graves;             /* closed connections, freed before the loop sleeps */
-	struct deadline_list *deadlines; /* all lists, see net/deadline.h */
+	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */
 	bool is_collecting;
 	unsigned nhandshakes;            /* steps of TLS handshakes in this turn */

@@ -60,7 +60,7 @@ static bool lists_rows(const struct report *r, struct row_sink *sink)
 	lists_row(sink, "free_servers", slab_capacity(hub->servers) - slab_used(hub->servers));
 	lists_row(sink, "used_servers", slab_used(hub->servers));
 	lists_row(sink, "dns_names", dns.names);
-	lists_row(sink, "dns_zones", 0);
+	lists_row(sink, "dns_zones", dns.zones);
 	lists_row(sink, "dns_queries", dns.queries);
 	lists_row(sink, "dns_pending", dns.pending);
 	return true;

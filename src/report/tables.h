@@ -21,6 +21,8 @@
 	X(lists)          \
 	X(mem)            \
 	X(state)          \
+	X(dns_hosts)      \
+	X(dns_zones)      \
 	X(close_reasons)  \
 	X(stats)          \
 	X(stats_totals)   \

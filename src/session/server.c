@@ -383,7 +383,7 @@ void server_link(struct server *s, struct client *c)
 static const char *reason_to_close(const struct server *s)
 {
 	if (s->slot.close_needed)
-		return "database configuration changed";
+		return s->retired_because != NULL ? s->retired_because : "database configuration changed";
 	if (s->slot.pool->is_dead)
 		return "database removed";
 	return NULL;

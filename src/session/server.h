@@ -65,6 +65,7 @@ struct server {
 	unsigned ncancels;               /* cancel requests for it under way: it may not change hands */
 	uint8_t cancel_key[CANCEL_KEY_MAX];
 	uint8_t cancel_key_size;
+	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
 	struct host *host;               /* where it goes; NULL: nowhere yet */

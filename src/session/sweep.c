@@ -1,5 +1,7 @@
 #include "session/sweep.h"
 
+#include <strings.h>
+
 #include "session/client.h"
 #include "session/server.h"
 
@@ -26,6 +28,57 @@ void sweep_retire_servers(struct hub *hub, const struct database *db)
 		if (s->slot.state == POOL_SERVER_IDLE)
 			server_close(s, "database configuration changed");
 	}
+}
+
+static bool is_reached_through(const struct server *s, const char *host)
+{
+	const struct conf_database *conf = s->slot.pool->database->conf;
+
+	return conf != NULL && strcasecmp(conf->hosts[s->host_index % conf->nhosts].host, host) == 0;
+}
+
+static bool is_at_one_of(const struct server *s, const struct addr_any *addresses, size_t n)
+{
+	struct addr_any address = s->address;
+
+	addr_any_set_port(&address, 0);
+	for (size_t i = 0; i < n; i++)
+		if (addr_any_eq(&address, &addresses[i]))
+			return true;
+	return false;
+}
+
+/* Nobody's: idle, or still on its way in, which at an address that is no more may take long. */
+static bool is_unused(const struct server *s)
+{
+	return s->slot.state == POOL_SERVER_IDLE || s->slot.state == POOL_SERVER_NEW;
+}
+
+static void close_unused_retired(struct hub *hub)
+{
+	struct server *s;
+	uint32_t i = 0;
+
+	while ((s = slab_next(hub->servers, &i)) != NULL)
+		if (s->phase != SERVER_CLOSED && s->retired_because != NULL && is_unused(s))
+			server_close(s, s->retired_because);
+}
+
+void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_any *addresses, size_t n)
+{
+	struct server *s;
+	uint32_t i = 0;
+
+	/* Before the first ends: others are opened in its place, which may bring the next change of these addresses. */
+	while ((s = slab_next(hub->servers, &i)) != NULL) {
+		/* One whose host is still being looked up has no address yet. */
+		if (s->phase == SERVER_CLOSED || s->phase == SERVER_RESOLVING || s->slot.close_needed ||
+		    !is_reached_through(s, host) || is_at_one_of(s, addresses, n))
+			continue;
+		s->slot.close_needed = true;
+		s->retired_because = "DNS changed, the server's address is not among its host's any more";
+	}
+	close_unused_retired(hub);
 }
 
 void sweep_remove_database(struct hub *hub, const struct database *db)

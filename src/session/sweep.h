@@ -7,6 +7,12 @@
 /* New connections are wanted in the place of these: idle ones go now, busy ones when they are released. */
 void sweep_retire_servers(struct hub *hub, const struct database *db);
 
+/*
+ * A host name has other addresses now: the same for servers that were reached
+ * through it and are at none of these. Those that are still logging in go too.
+ */
+void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_any *addresses, size_t n);
+
 /* The database is gone: its clients are told, its servers end. */
 void sweep_remove_database(struct hub *hub, const struct database *db);
 

@@ -51,6 +51,8 @@ LAYOUT = {
     "CONFIG": "key value default changeable s",
     "MEM": "name s, size used free memtotal i",
     "STATE": "key value s",
+    "DNS_HOSTS": "hostname s, ttl q, addrs s",
+    "DNS_ZONES": "zonename s, serial q, count i",
     "VERSION": "version s",
 }
 
@@ -64,7 +66,7 @@ def test_columns_and_types(pooler, show):
     assert [(c.name, c.oid) for c in result.columns] == columns(LAYOUT[show])
     assert result.tags == ["SHOW"]
     assert all(c.format == 0 for c in result.columns)
-    if show not in ("STATS", "STATS_TOTALS", "STATS_AVERAGES"):
+    if show not in ("STATS", "STATS_TOTALS", "STATS_AVERAGES", "DNS_HOSTS", "DNS_ZONES"):
         assert result.rows
 
 

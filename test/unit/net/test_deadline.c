@@ -42,6 +42,20 @@ static void one_duration_and_handler_have_one_list(void **state)
 	assert_ptr_not_equal(deadline_list(loop, 10 * MS, (deadline_fn *)free), a);
 }
 
+static void of_many_lists_each_is_found_again(void **state)
+{
+	struct deadline_list *lists[1000];
+	struct deadline d = {0};
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++)
+		lists[i] = deadline_list(loop, (i + 1) * MS, i % 2 == 0 ? note : (deadline_fn *)free);
+	for (size_t i = 0; i < 1000; i++)
+		assert_ptr_equal(deadline_list(loop, (i + 1) * MS, i % 2 == 0 ? note : (deadline_fn *)free), lists[i]);
+	deadline_arm(&d, lists[4]);
+	turn_until(ndue == 1);
+}
+
 static void it_is_due_a_span_after_it_was_armed(void **state)
 {
 	struct deadline d = {0};
@@ -238,6 +252,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(one_duration_and_handler_have_one_list),
+		TEST(of_many_lists_each_is_found_again),
 		TEST(it_is_due_a_span_after_it_was_armed),
 		TEST(entries_expire_in_the_order_in_which_they_were_armed),
 		TEST(a_disarmed_entry_never_expires),

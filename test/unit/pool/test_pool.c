@@ -673,20 +673,7 @@ static void the_reserve_waits_for_the_first_in_line_not_for_the_last(void **stat
 
 /* ------------------------------------------------------------------ age */
 
-static void a_server_is_over_age_after_its_lifetime(void **state)
-{
-	(void)state;
-	pool.settings.server_lifetime_us = 3600 * SECOND;
-	have_idle(1);
-	servers[0].connected_at = NOW;
-	assert_false(pool_lifetime_is_over(&servers[0], NOW + 3600 * SECOND - 1));
-	assert_true(pool_lifetime_is_over(&servers[0], NOW + 3600 * SECOND));
-	/* "0" means one use. */
-	pool.settings.server_lifetime_us = 0;
-	assert_true(pool_lifetime_is_over(&servers[0], NOW));
-}
-
-/* A full pool at its minimum; without clients, so that nobody but the minimum wants anything. */
+/* A full pool at its minimum, which no client waits in. */
 static void have_minimum(unsigned n)
 {
 	pool.settings.size = pool.settings.min_size = n;
@@ -870,7 +857,6 @@ int main(void)
 		TEST(below_its_size_the_pool_opens_no_reserve),
 		TEST(without_a_timeout_or_a_size_there_is_no_reserve),
 		TEST(the_reserve_waits_for_the_first_in_line_not_for_the_last),
-		TEST(a_server_is_over_age_after_its_lifetime),
 		TEST(above_its_minimum_a_pool_lets_go_what_is_over_age),
 		TEST(a_pool_that_keeps_no_minimum_lets_go_what_is_over_age),
 		TEST(at_its_minimum_another_is_opened_first_even_in_a_full_pool),

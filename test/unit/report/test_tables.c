@@ -133,6 +133,8 @@ static void columns_are_those_of_pgbouncer(void **state)
 	assert_columns(&table_mem, "name s, size i, used i, free i, memtotal i");
 	assert_columns(&table_state, "key s, value s");
 	assert_columns(&table_version, "version s");
+	assert_columns(&table_dns_hosts, "hostname s, ttl q, addrs s");
+	assert_columns(&table_dns_zones, "zonename s, serial q, count i");
 }
 
 static void columns_of_our_own_tables_are_these(void **state)
@@ -436,6 +438,36 @@ static void the_version_is_one_that_monitors_know(void **state)
 	assert_rows(&table_version, "PgBouncer 1.25.2 compatible (pgsluice 9.8.7)\n");
 }
 
+static void ignore_addresses(void *arg, const struct addr_any *addresses, size_t n, const char *error)
+{
+	(void)arg;
+	(void)addresses;
+	(void)n;
+	(void)error;
+}
+
+static void hosts_are_shown_with_all_their_addresses(void **state)
+{
+	char expected[256];
+	struct strbuf addresses;
+	struct dns_host_info info = {0};
+
+	(void)state;
+	assert_rows(&table_dns_hosts, "");
+	assert_rows(&table_dns_zones, "");
+	dns_configure(hub.dns, &(struct dns_options){.max_ttl_us = 1000 * CLOCK_SECOND});
+	/* The hosts file answers at once. */
+	dns_resolve(hub.dns, "localhost", ignore_addresses, NULL);
+	assert_true(dns_next_host(hub.dns, &info));
+	strbuf_init(&addresses);
+	for (size_t i = 0; i < info.n; i++)
+		strbuf_addf(&addresses, "%s%s", i > 0 ? "," : "",
+			    info.addresses[i].u.sa.sa_family == AF_INET ? "127.0.0.1" : "::1");
+	snprintf(expected, sizeof(expected), "localhost|%d|%s\n", (int)(info.ttl_us / CLOCK_SECOND), addresses.p);
+	assert_rows(&table_dns_hosts, expected);
+	strbuf_fini(&addresses);
+}
+
 static void waiting_for_servers_is_a_pause(void **state)
 {
 	(void)state;
@@ -500,6 +532,7 @@ int main(void)
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(lists_have_their_rows_in_order),
 		TEST(the_version_is_one_that_monitors_know),
+		TEST(hosts_are_shown_with_all_their_addresses),
 		TEST(waiting_for_servers_is_a_pause),
 		TEST(config_tells_value_default_and_whether_it_can_change),
 		TEST(memory_adds_up),
