@@ -20,6 +20,7 @@ struct registry {
 	struct user *users;
 	struct all_pools pools;
 	unsigned npools;
+	struct stats_history gone;       /* of databases that have been dropped */
 };
 
 static void set_up_pool(struct registry *r, struct pool *pool)
@@ -87,7 +88,9 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 
 static void free_pool(struct registry *r, struct database_pool *dp)
 {
+	dp->pool.user->npools--;
 	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
+	stats_add_history(&dp->pool.database->gone, &dp->pool.stats);
 	HASH_DEL(dp->pool.database->pools, dp);
 	TAILQ_REMOVE(&r->pools, dp, link);
 	r->npools--;
@@ -97,6 +100,7 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 static void free_database(struct registry *r, struct database *db)
 {
 	deadline_disarm(&db->unused);
+	stats_add_history(&r->gone, &db->gone);
 	HASH_DEL(r->databases, db);
 	atom_unref(&db->name);
 	free(db);
@@ -190,12 +194,26 @@ void registry_reload(struct registry *r, struct conf *conf)
 	conf_unref(&old);
 }
 
-struct database *registry_database(struct registry *r, struct slice name)
+static struct database *find_database(const struct registry *r, struct slice name)
 {
-	const struct conf_database *template;
 	struct database *db;
 
 	HASH_FIND(hh, r->databases, name.p, name.n, db);
+	return db;
+}
+
+struct database *registry_find_database(const struct registry *r, struct slice name)
+{
+	struct database *db = find_database(r, name);
+
+	return db == NULL || db->is_dead ? NULL : db;
+}
+
+struct database *registry_database(struct registry *r, struct slice name)
+{
+	const struct conf_database *template;
+	struct database *db = find_database(r, name);
+
 	if (db != NULL)
 		return db->is_dead ? NULL : db;
 	template = conf_find_database(r->conf, SLICE_LIT("*"));
@@ -260,6 +278,8 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	HASH_ADD_PTR(db->pools, key, dp);
 	TAILQ_INSERT_TAIL(&r->pools, dp, link);
 	r->npools++;
+	user->npools++;
+	db->was_used = true;
 	dp->pool.is_paused = db->is_paused;
 	set_up_pool(r, &dp->pool);
 	if (!r->hooks.on_pool(r->hooks.arg, &dp->pool)) {
@@ -312,4 +332,30 @@ struct pool *database_next_pool(const struct database *db, struct pool *previous
 unsigned registry_pool_count(const struct registry *r)
 {
 	return r->npools;
+}
+
+void registry_drop_pool(struct registry *r, struct pool *pool)
+{
+	free_pool(r, entry_of(pool));
+}
+
+void registry_drop_user(struct registry *r, struct user *user)
+{
+	free_user(r, user);
+}
+
+void registry_turn_stats(struct registry *r)
+{
+	struct database_pool *dp;
+
+	TAILQ_FOREACH(dp, &r->pools, link)
+		stats_turn(&dp->pool.stats);
+	for (struct database *db = r->databases; db != NULL; db = db->hh.next)
+		stats_turn(&db->gone);
+	stats_turn(&r->gone);
+}
+
+const struct stats_history *registry_gone_stats(const struct registry *r)
+{
+	return &r->gone;
 }
