@@ -13,6 +13,8 @@
 #include "session/client.h"
 #include "session/host_check.h"
 #include "session/host_session.h"
+#include "session/idle.h"
+#include "session/pause.h"
 #include "session/server.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
@@ -30,11 +32,10 @@
 struct pooler {
 	struct hub hub;
 	struct pooler_options options;
-	struct listeners *listeners;
 	struct console console;
 	char *pam_confdir;               /* auth_pam_confdir at start; the helper keeps the pointer */
 	struct admin_actions actions;
-	ev_signal on_hup, on_int, on_term, on_quit;
+	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
 	ev_timer stats;
 };
 
@@ -77,7 +78,8 @@ static bool on_pool(void *arg, struct pool *pool)
 	if (!pool_session_set_up(&p->hub, pool))
 		return false;
 	host_checks_note(&p->hub, pool->database);
-	pool->is_paused = pool->database->is_paused || p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
+	pool->is_paused = pause_holds(&p->hub, pool->database);
+	idle_pool_set_up(pool);
 	return true;
 }
 
@@ -85,6 +87,7 @@ static void on_pool_freed(void *arg, struct pool *pool)
 {
 	(void)arg;
 	pool_session_free(pool);
+	idle_user_note(pool->user);
 }
 
 static void on_host_gone(void *arg, struct host *host)
@@ -97,7 +100,10 @@ static bool on_user(void *arg, struct user *user)
 {
 	struct pooler *p = arg;
 
-	return timeouts_set_up(&p->hub, user);
+	if (!timeouts_set_up(&p->hub, user))
+		return false;
+	idle_user_set_up(user);
+	return true;
 }
 
 static void on_user_freed(void *arg, struct user *user)
@@ -322,15 +328,27 @@ static bool set(void *arg, struct slice key, struct slice value, struct strbuf *
 
 /* ------------------------------------------------------------------ end */
 
-/* Something that a shutdown waits for may have happened. */
+static bool may_end(const struct hub *hub)
+{
+	switch (hub->shutdown) {
+	case SHUTDOWN_NOT:
+		break;
+	case SHUTDOWN_WAIT_FOR_SERVERS:
+		return sweep_busy_servers(hub, NULL) == 0;
+	case SHUTDOWN_WAIT_FOR_CLIENTS:
+		return hub->nclients == 0;
+	}
+	return false;
+}
+
+/* Something that a shutdown or the console waits for may have happened. */
 static void on_quiet(void *arg)
 {
 	struct pooler *p = arg;
-	bool done = p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS ? sweep_busy_servers(&p->hub) == 0
-								  : p->hub.nclients == 0;
 
-	if (done)
+	if (may_end(&p->hub))
 		loop_stop(p->hub.loop);
+	console_look(&p->console);
 }
 
 static void wait_for_servers(struct pooler *p)
@@ -351,8 +369,11 @@ static void shut_down(void *arg, enum admin_shutdown how)
 		loop_stop(p->hub.loop);
 		return;
 	}
+	/* What is suspended would never end. */
+	if (p->hub.pause == PAUSE_SUSPEND)
+		pause_resume_all(&p->hub);
 	p->hub.shutdown = how == ADMIN_SHUTDOWN_WAIT_FOR_SERVERS ? SHUTDOWN_WAIT_FOR_SERVERS : SHUTDOWN_WAIT_FOR_CLIENTS;
-	listeners_close_tcp(p->listeners);
+	listeners_close_tcp(p->hub.listeners);
 	if (p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
 		wait_for_servers(p);
 	on_quiet(p);
@@ -399,6 +420,38 @@ static void on_immediate_end(EV_P_ ev_signal *w, int events)
 	shut_down(w->data, ADMIN_SHUTDOWN_IMMEDIATE);
 }
 
+static void on_pause(EV_P_ ev_signal *w, int events)
+{
+	struct pooler *p = w->data;
+
+	(void)loop;
+	(void)events;
+	if (p->hub.shutdown != SHUTDOWN_NOT) {
+		log_info("got SIGUSR1 while shutting down, ignoring");
+	} else if (p->hub.pause != PAUSE_NOT) {
+		log_info("got SIGUSR1, but already paused/suspended");
+	} else {
+		log_info("got SIGUSR1, pausing all activity");
+		pause_all(&p->hub);
+	}
+}
+
+static void on_resume(EV_P_ ev_signal *w, int events)
+{
+	struct pooler *p = w->data;
+
+	(void)loop;
+	(void)events;
+	if (p->hub.shutdown != SHUTDOWN_NOT) {
+		log_info("got SIGUSR2 while shutting down, ignoring");
+	} else if (p->hub.pause == PAUSE_NOT) {
+		log_info("got SIGUSR2, but not paused/suspended");
+	} else {
+		log_info("got SIGUSR2, continuing from %s", p->hub.pause == PAUSE_SUSPEND ? "SUSPEND" : "PAUSE");
+		pause_resume_all(&p->hub);
+	}
+}
+
 static void watch_signal(struct pooler *p, ev_signal *w, int number, void (*fn)(EV_P_ ev_signal *, int))
 {
 	ev_signal_init(w, fn, number);
@@ -411,13 +464,11 @@ static void watch_signal(struct pooler *p, ev_signal *w, int number, void (*fn)(
 static void on_stats(EV_P_ ev_timer *timer, int events)
 {
 	struct pooler *p = timer->data;
-	struct registry *r = p->hub.registry;
 	struct strbuf line;
 
 	(void)loop;
 	(void)events;
-	for (struct pool *pool = registry_next_pool(r, NULL); pool != NULL; pool = registry_next_pool(r, pool))
-		stats_turn(&pool->stats);
+	registry_turn_stats(p->hub.registry);
 	stats_turn(&p->console.stats);
 	if (!hub_settings(&p->hub)->log_stats)
 		return;
@@ -453,8 +504,8 @@ static bool listen_as_configured(struct pooler *p, struct strbuf *error)
 		strbuf_add_str(error, "nowhere to listen: both listen_addr and unix_socket_dir are empty");
 		return false;
 	}
-	p->listeners = listeners_open(p->hub.loop, &o, on_accept, &p->hub, error);
-	return p->listeners != NULL;
+	p->hub.listeners = listeners_open(p->hub.loop, &o, on_accept, &p->hub, error);
+	return p->hub.listeners != NULL;
 }
 
 /* The parts that sessions share. */
@@ -526,6 +577,8 @@ static bool start(struct pooler *p, struct strbuf *error)
 	watch_signal(p, &p->on_int, SIGINT, on_end);
 	watch_signal(p, &p->on_term, SIGTERM, on_end);
 	watch_signal(p, &p->on_quit, SIGQUIT, on_immediate_end);
+	watch_signal(p, &p->on_usr1, SIGUSR1, on_pause);
+	watch_signal(p, &p->on_usr2, SIGUSR2, on_resume);
 	if (!load_tls(p, s, &tls, error))
 		return false;
 	use_tls(p, &tls);
@@ -567,17 +620,20 @@ static void stop_watching(struct pooler *p)
 	ev_signal_stop(ev, &p->on_int);
 	ev_signal_stop(ev, &p->on_term);
 	ev_signal_stop(ev, &p->on_quit);
+	ev_signal_stop(ev, &p->on_usr1);
+	ev_signal_stop(ev, &p->on_usr2);
 }
 
 void pooler_free(struct pooler *p)
 {
 	struct hub *hub = &p->hub;
 
-	listeners_close(&p->listeners);
+	listeners_close(&hub->listeners);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);
 		loop_bury(hub->loop);
+		console_fini(&p->console);
 		stop_watching(p);
 	}
 	auth_helper_free(hub->auth_helper);

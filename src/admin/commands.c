@@ -3,6 +3,8 @@
 #include "admin/reply.h"
 #include "proto/out.h"
 #include "report/tables.h"
+#include "session/pause.h"
+#include "session/suspend.h"
 
 #define SYNTAX_ERROR "42601"
 #define INSUFFICIENT_PRIVILEGE "42501"
@@ -10,6 +12,8 @@
 #define CONFIG_FILE_ERROR "F0000"
 #define OUT_OF_MEMORY "53200"
 #define PROTOCOL_VIOLATION "08P01"
+#define INVALID_CATALOG_NAME "3D000"
+#define NOT_IN_PREREQUISITE_STATE "55000"
 
 /* Lines of HELP are broken behind this many bytes. */
 #define HELP_WIDTH 60
@@ -44,6 +48,26 @@ static bool answer_error(const struct request *rq, const char *sqlstate, const c
 	if (settings_of(rq)->log_pooler_errors)
 		client_log(rq->client, LOG_LEVEL_WARNING, "pooler error: %s", message);
 	reply_error(rq->out, sqlstate, message, detail);
+	return true;
+}
+
+/* The word of the statement stands for %s. */
+static bool answer_error_about(const struct request *rq, const char *sqlstate, const char *format)
+{
+	char message[STATEMENT_ARGUMENT_MAX + 64];
+	const char *hole = strstr(format, "%s");
+	struct strbuf text;
+
+	strbuf_init_fixed(&text, message, sizeof(message));
+	strbuf_add(&text, format, (size_t)(hole - format));
+	strbuf_add_str(&text, rq->statement->argument);
+	strbuf_add_str(&text, hole + 2);
+	return answer_error(rq, sqlstate, message, NULL);
+}
+
+static bool complete(const struct request *rq, const char *tag)
+{
+	out_command_complete(rq->out, tag);
 	return true;
 }
 
@@ -243,6 +267,120 @@ static bool shutdown_program(const struct request *rq)
 	return true;
 }
 
+/* --- PAUSE, SUSPEND, RESUME --- */
+
+/* The client is answered when what is begun now is complete. False: it has got an error. */
+static bool begin(const struct request *rq, enum wait_kind kind, bool is_own)
+{
+	if (waits_add(rq->waits, rq->client, kind, rq->statement->argument, is_own))
+		return true;
+	answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
+	return false;
+}
+
+static bool is_shutting_down(const struct request *rq)
+{
+	return rq->client->hub->shutdown != SHUTDOWN_NOT;
+}
+
+static bool pause_whole(const struct request *rq)
+{
+	struct hub *hub = rq->client->hub;
+
+	if (hub->pause != PAUSE_NOT)
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
+	client_log(rq->client, LOG_LEVEL_LOG, "PAUSE command issued");
+	if (!begin(rq, WAIT_PAUSE, true))
+		return true;
+	pause_all(hub);
+	return false;
+}
+
+static bool pause_one(const struct request *rq)
+{
+	struct hub *hub = rq->client->hub;
+	struct slice name = slice_of(rq->statement->argument);
+	struct database *db;
+
+	if (hub->pause == PAUSE_SUSPEND)
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
+	if (hub_is_console(name))
+		return answer_error_about(rq, INVALID_CATALOG_NAME, "cannot pause admin db: %s");
+	db = registry_database(hub->registry, name);
+	if (db == NULL)
+		return answer_error_about(rq, INVALID_CATALOG_NAME, "no such database: %s");
+	client_log(rq->client, LOG_LEVEL_LOG, "PAUSE '%s' command issued", rq->statement->argument);
+	if (!begin(rq, WAIT_PAUSE_DATABASE, !db->is_paused))
+		return true;
+	pause_database(hub, db);
+	return false;
+}
+
+static bool pause_command(const struct request *rq)
+{
+	if (is_shutting_down(rq))
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
+	return rq->statement->argument[0] == '\0' ? pause_whole(rq) : pause_one(rq);
+}
+
+static bool has_paused_database(const struct hub *hub)
+{
+	struct database *db = NULL;
+
+	while ((db = registry_next_database(hub->registry, db)) != NULL)
+		if (db->is_paused)
+			return true;
+	return false;
+}
+
+static bool suspend_command(const struct request *rq)
+{
+	struct hub *hub = rq->client->hub;
+
+	if (is_shutting_down(rq))
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
+	if (hub->pause != PAUSE_NOT)
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
+	if (has_paused_database(hub))
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "cannot suspend with paused databases", NULL);
+	client_log(rq->client, LOG_LEVEL_LOG, "SUSPEND command issued");
+	if (!begin(rq, WAIT_SUSPEND, true))
+		return true;
+	suspend_all(hub);
+	return false;
+}
+
+static bool resume_whole(const struct request *rq)
+{
+	if (is_shutting_down(rq))
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
+	if (rq->client->hub->pause == PAUSE_NOT)
+		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is not paused/suspended", NULL);
+	client_log(rq->client, LOG_LEVEL_LOG, "RESUME command issued");
+	pause_resume_all(rq->client->hub);
+	return complete(rq, "RESUME");
+}
+
+static bool resume_one(const struct request *rq)
+{
+	struct hub *hub = rq->client->hub;
+	struct slice name = slice_of(rq->statement->argument);
+	struct database *db = registry_find_database(hub->registry, name);
+
+	if (db == NULL && !hub_is_console(name))
+		return answer_error_about(rq, INVALID_CATALOG_NAME, "no such database: %s");
+	if (db == NULL || !db->is_paused)
+		return answer_error_about(rq, NOT_IN_PREREQUISITE_STATE, "database %s is not paused");
+	client_log(rq->client, LOG_LEVEL_LOG, "RESUME '%s' command issued", rq->statement->argument);
+	pause_resume_database(hub, db);
+	return complete(rq, "RESUME");
+}
+
+static bool resume_command(const struct request *rq)
+{
+	return rq->statement->argument[0] == '\0' ? resume_whole(rq) : resume_one(rq);
+}
+
 /* --- all of them --- */
 
 static const struct command commands[] = {
@@ -251,6 +389,9 @@ static const struct command commands[] = {
 	{"SELECT", TAKES_WORD, ANYONE, NULL, show},
 	{"SET", TAKES_ASSIGNMENT, ADMIN, "SET key = arg", set},
 	{"RELOAD", TAKES_NOTHING, ADMIN, "RELOAD", reload},
+	{"PAUSE", MAY_TAKE_WORD, ADMIN, "PAUSE [<db>]", pause_command},
+	{"RESUME", MAY_TAKE_WORD, ADMIN, "RESUME [<db>]", resume_command},
+	{"SUSPEND", TAKES_NOTHING, ADMIN, "SUSPEND", suspend_command},
 	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", shutdown_program},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

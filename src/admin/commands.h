@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "admin/statement.h"
+#include "admin/waits.h"
 #include "base/str.h"
 #include "report/table.h"
 #include "session/client.h"
@@ -30,12 +31,13 @@ struct request {
 	struct client *client;
 	const struct report *report;
 	const struct admin_actions *actions;
+	struct waits *waits;
 	struct slice sql;
 	const struct statement *statement;
 	struct strbuf *out;
 };
 
-/* Answers a STATEMENT_COMMAND or _SET. False: nothing was answered, and nothing is to follow. */
+/* Answers a STATEMENT_COMMAND or _SET. False: nothing was answered, and nothing is to follow, or not yet. */
 bool command_run(const struct request *rq);
 
 /* The answer to what is no command. */

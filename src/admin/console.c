@@ -61,6 +61,7 @@ static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
 		.client = c,
 		.report = &console->report,
 		.actions = console->actions,
+		.waits = &console->waits,
 		.sql = sql,
 		.statement = &statement,
 		.out = out,
@@ -77,6 +78,26 @@ static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
 	return false;
 }
 
+static void on_cancel(struct client *c)
+{
+	waits_cancel(&console_of(c)->waits, c);
+}
+
+static void on_gone(struct client *c)
+{
+	waits_forget(&console_of(c)->waits, c);
+}
+
+void console_look(struct console *console)
+{
+	waits_look(&console->waits);
+}
+
+void console_fini(struct console *console)
+{
+	waits_fini(&console->waits);
+}
+
 void console_init(struct console *console, struct hub *hub, const struct admin_actions *actions)
 {
 	*console = (struct console){
@@ -84,6 +105,8 @@ void console_init(struct console *console, struct hub *hub, const struct admin_a
 			.is_owner = is_owner,
 			.may_login = may_login,
 			.on_query = on_query,
+			.on_cancel = on_cancel,
+			.on_gone = on_gone,
 			.server_version = SERVER_VERSION,
 		},
 		.actions = actions,
@@ -94,5 +117,6 @@ void console_init(struct console *console, struct hub *hub, const struct admin_a
 			.listen_port = actions->listen_port,
 		},
 	};
+	waits_init(&console->waits, hub);
 	hub->console = &console->ops;
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "admin/commands.h"
+#include "admin/waits.h"
 #include "pool/stats.h"
 #include "report/table.h"
 #include "session/hub.h"
@@ -13,7 +14,14 @@ struct console {
 	const struct admin_actions *actions;
 	struct report report;            /* what SHOW shows; other presentations may read it too */
 	struct stats_history stats;      /* of the console; turned by the root, as those of the pools are */
+	struct waits waits;
 };
 
 /* Makes this the hub's console. Both it and the actions outlive the hub's use. */
 void console_init(struct console *console, struct hub *hub, const struct admin_actions *actions);
+
+/* At the end of the program; one that is all zero is allowed. */
+void console_fini(struct console *console);
+
+/* What a command waits for may have happened. */
+void console_look(struct console *console);

@@ -276,12 +276,17 @@ static void source_free_if_unused(struct source *s)
 		source_free(s);
 }
 
-static void on_idle_too_long(struct deadline *d)
+/* Nothing is asked. The source may be gone then. */
+static void source_close(struct source *s)
 {
-	struct source *s = (struct source *)(void *)((char *)d - offsetof(struct source, idle));
-
+	deadline_disarm(&s->idle);
 	connection_close(&s->connection);
 	source_free_if_unused(s);
+}
+
+static void on_idle_too_long(struct deadline *d)
+{
+	source_close((struct source *)(void *)((char *)d - offsetof(struct source, idle)));
 }
 
 static void source_ask(struct source *s)
@@ -597,6 +602,15 @@ void auth_query_cancel(struct auth_query_ticket *t)
 	TAILQ_REMOVE(&s->queue, u, link);
 	HASH_DEL(s->questions, u);
 	free(u);
+}
+
+void auth_queries_close_idle(struct auth_queries *q)
+{
+	struct source *s, *next;
+
+	TAILQ_FOREACH_SAFE (s, &q->sources, link, next)
+		if (s->questions == NULL && s->connection.state != CONNECTION_CLOSED)
+			source_close(s);
 }
 
 void auth_query_forget(struct auth_queries *q, const struct auth_query_source *is, struct slice user)

@@ -78,6 +78,9 @@ struct auth_query_ticket *auth_query_ask(struct auth_queries *queries, const str
 /* fn will not be called. */
 void auth_query_cancel(struct auth_query_ticket *ticket);
 
+/* Closes the connections on which nothing is asked. */
+void auth_queries_close_idle(struct auth_queries *queries);
+
 /*
  * Drops the kept answer about a user. Should the question be with the server
  * at this moment, its answer counts for nobody: it is asked again.

@@ -9,15 +9,24 @@
 /* The first byte of a TLS record that carries a handshake. */
 #define TLS_HANDSHAKE_BYTE 0x16
 
-/* The one place that decides what the loop watches a connection for. */
-static void update_watch(struct conn *c)
+static int events_wanted(const struct conn *c)
 {
 	int want = 0;
 
+	if (c->is_suspended)
+		return c->out != NULL && !c->is_handshaking ? EV_WRITE : 0;
 	if (c->is_connecting || c->wants_write || c->wants_turn || (c->out != NULL && !c->is_handshaking))
 		want |= EV_WRITE;
 	if (!c->is_connecting && !c->wants_write && (!c->is_paused || c->is_broken || c->is_handshaking))
 		want |= EV_READ;
+	return want;
+}
+
+/* The one place that decides what the loop watches a connection for. */
+static void update_watch(struct conn *c)
+{
+	int want = events_wanted(c);
+
 	if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io))
 		return;
 	/* ev_io_modify() back to the kernel's mask costs no system call; ev_io_set() always would. */
@@ -72,7 +81,8 @@ static ssize_t transmit(struct conn *c, const void *p, size_t n)
  */
 static void come_back_for_pending(struct conn *c)
 {
-	if (c->tls == NULL || !c->is_open || c->is_paused || c->is_handshaking || !tls_has_pending(c->tls))
+	if (c->tls == NULL || !c->is_open || c->is_paused || c->is_suspended || c->is_handshaking ||
+	    !tls_has_pending(c->tls))
 		return;
 	c->wants_turn = true;
 	update_watch(c);
@@ -235,7 +245,7 @@ static void on_event(EV_P_ ev_io *io, int events)
 		shake_hands(c);
 		return;
 	}
-	if (c->wants_turn) {
+	if (c->wants_turn && !c->is_suspended) {
 		c->wants_turn = false;
 		update_watch(c);
 		events |= EV_READ;
@@ -330,7 +340,31 @@ void conn_unpause(struct conn *c)
 size_t conn_resume(struct conn *c)
 {
 	conn_unpause(c);
+	if (c->is_suspended) {
+		c->owes_offer = true;
+		return 0;
+	}
 	return c->in == NULL ? 0 : offer_kept(c);
+}
+
+void conn_suspend(struct conn *c)
+{
+	if (c->is_suspended || !c->is_open)
+		return;
+	c->is_suspended = true;
+	update_watch(c);
+}
+
+size_t conn_unsuspend(struct conn *c)
+{
+	bool owes_offer = c->owes_offer;
+
+	if (!c->is_suspended || !c->is_open)
+		return 0;
+	c->is_suspended = c->owes_offer = false;
+	update_watch(c);
+	come_back_for_pending(c);
+	return owes_offer && !c->is_paused && c->in != NULL ? offer_kept(c) : 0;
 }
 
 void conn_close(struct conn *c)

@@ -58,6 +58,8 @@ struct conn {
 	bool wants_write;                /* the handshake does */
 	bool wants_turn;                 /* TLS has read ahead: there is more to take, in the next turn */
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
+	bool is_suspended;
+	bool owes_offer;                 /* kept bytes would have been offered, had it not been suspended */
 };
 
 /* Takes over a connected socket and starts reading. */
@@ -93,6 +95,16 @@ size_t conn_resume(struct conn *c);
 
 /* Reads again, without offering kept bytes now: for use while those very bytes are being looked at. */
 void conn_unpause(struct conn *c);
+
+/*
+ * Nothing is read, and no kept bytes are offered, until conn_unsuspend(),
+ * whether the connection is paused or resumed meanwhile; the end of the stream
+ * is not noticed either. What waits to be written still is.
+ */
+void conn_suspend(struct conn *c);
+
+/* Goes on where it stopped. CONN_CLOSED when that closed the connection, else 0. */
+size_t conn_unsuspend(struct conn *c);
 
 /* Tries to write what waits, closes the socket, forgets buffers; freed by on_buried() at the end of this turn. */
 void conn_close(struct conn *c);

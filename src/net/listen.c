@@ -33,6 +33,7 @@ struct listeners {
 	void *arg;
 	struct listener *all;
 	ev_timer rest;
+	bool is_suspended;
 };
 
 static void set_option(int fd, int level, int name, int value)
@@ -63,8 +64,30 @@ void tcp_apply(int fd, const struct tcp_options *o)
 
 static void start_all(struct listeners *l)
 {
+	if (l->is_suspended)
+		return;
 	for (struct listener *one = l->all; one != NULL; one = one->next)
 		ev_io_start(l->loop->ev, &one->io);
+}
+
+static void stop_all(struct listeners *l)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		ev_io_stop(l->loop->ev, &one->io);
+}
+
+void listeners_suspend(struct listeners *l)
+{
+	l->is_suspended = true;
+	stop_all(l);
+}
+
+void listeners_resume(struct listeners *l)
+{
+	l->is_suspended = false;
+	/* One that rests goes on when it has rested. */
+	if (!ev_is_active(&l->rest))
+		start_all(l);
 }
 
 static void on_rested(EV_P_ ev_timer *timer, int events)
@@ -77,8 +100,7 @@ static void on_rested(EV_P_ ev_timer *timer, int events)
 static void rest(struct listeners *l, int error)
 {
 	log_warning("accept() failed: %s; accepting again in %.1f s", strerror(error), REST_SECONDS);
-	for (struct listener *one = l->all; one != NULL; one = one->next)
-		ev_io_stop(l->loop->ev, &one->io);
+	stop_all(l);
 	ev_timer_set(&l->rest, REST_SECONDS, 0.);
 	ev_timer_start(l->loop->ev, &l->rest);
 }

@@ -28,6 +28,10 @@ typedef void accept_fn(void *arg, int fd, bool is_unix);
 struct listeners *listeners_open(struct loop *loop, const struct listen_options *options, accept_fn *fn, void *arg,
 				 struct strbuf *error);
 
+/* Accepts nobody until listeners_resume(): who comes waits in the kernel's queue. */
+void listeners_suspend(struct listeners *l);
+void listeners_resume(struct listeners *l);
+
 /* Stops accepting on the TCP sockets; those in the kernel's queue are refused with the sockets' end. */
 void listeners_close_tcp(struct listeners *l);
 void listeners_close(struct listeners **l);

@@ -22,6 +22,7 @@ struct registry {
 	unsigned npools;
 	struct hosts *hosts;
 	struct cap cap;                  /* max_server_connections */
+	struct stats_history gone;       /* of databases that have been dropped */
 };
 
 static void set_up_pool(struct registry *r, struct pool *pool)
@@ -73,6 +74,15 @@ static void drop_hosts(struct host **hosts, unsigned n)
 	free(hosts);
 }
 
+static void unbind_hosts(struct database *db)
+{
+	drop_hosts(db->hosts, db->nhosts);
+	free(db->read_only_until);
+	db->hosts = NULL;
+	db->read_only_until = NULL;
+	db->nhosts = 0;
+}
+
 /* Takes the hosts of the database's entry, and keeps those it has when memory is out. */
 static bool bind_hosts(const struct registry *r, struct database *db, const struct conf_database *conf)
 {
@@ -92,8 +102,7 @@ static bool bind_hosts(const struct registry *r, struct database *db, const stru
 		free(read_only_until);
 		return false;
 	}
-	drop_hosts(db->hosts, db->nhosts);
-	free(db->read_only_until);
+	unbind_hosts(db);
 	db->hosts = hosts;
 	db->read_only_until = read_only_until;
 	db->nhosts = n;
@@ -156,10 +165,12 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 
 static void free_pool(struct registry *r, struct database_pool *dp)
 {
+	dp->pool.user->npools--;
 	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
 	pool_unblock(&dp->pool);
 	for (size_t i = 0; i < CAP_KINDS; i++)
 		cap_leave(&dp->pool, (enum cap_kind)i);
+	stats_add_history(&dp->pool.database->gone, &dp->pool.stats);
 	HASH_DEL(dp->pool.database->pools, dp);
 	TAILQ_REMOVE(&r->pools, dp, link);
 	r->npools--;
@@ -169,9 +180,9 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 static void free_database(struct registry *r, struct database *db)
 {
 	deadline_disarm(&db->unused);
+	stats_add_history(&r->gone, &db->gone);
 	HASH_DEL(r->databases, db);
-	drop_hosts(db->hosts, db->nhosts);
-	free(db->read_only_until);
+	unbind_hosts(db);
 	atom_unref(&db->name);
 	free(db);
 }
@@ -227,6 +238,7 @@ static void rebind_database(struct registry *r, const struct conf *conf, struct 
 		now = conf_find_database(conf, SLICE_LIT("*"));
 	if (now == NULL) {
 		db->conf = NULL;
+		unbind_hosts(db);
 		if (!db->is_dead) {
 			db->is_dead = true;
 			/* Nothing is opened for those who wait while the others are sent away. */
@@ -279,12 +291,26 @@ void registry_reload(struct registry *r, struct conf *conf)
 	conf_unref(&old);
 }
 
-struct database *registry_database(struct registry *r, struct slice name)
+static struct database *find_database(const struct registry *r, struct slice name)
 {
-	const struct conf_database *template;
 	struct database *db;
 
 	HASH_FIND(hh, r->databases, name.p, name.n, db);
+	return db;
+}
+
+struct database *registry_find_database(const struct registry *r, struct slice name)
+{
+	struct database *db = find_database(r, name);
+
+	return db == NULL || db->is_dead ? NULL : db;
+}
+
+struct database *registry_database(struct registry *r, struct slice name)
+{
+	const struct conf_database *template;
+	struct database *db = find_database(r, name);
+
 	if (db != NULL)
 		return db->is_dead ? NULL : db;
 	template = conf_find_database(r->conf, SLICE_LIT("*"));
@@ -354,6 +380,8 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	HASH_ADD_PTR(db->pools, key, dp);
 	TAILQ_INSERT_TAIL(&r->pools, dp, link);
 	r->npools++;
+	user->npools++;
+	db->was_used = true;
 	dp->pool.is_paused = db->is_paused;
 	set_up_pool(r, &dp->pool);
 	if (!r->hooks.on_pool(r->hooks.arg, &dp->pool)) {
@@ -406,4 +434,30 @@ struct pool *database_next_pool(const struct database *db, struct pool *previous
 unsigned registry_pool_count(const struct registry *r)
 {
 	return r->npools;
+}
+
+void registry_drop_pool(struct registry *r, struct pool *pool)
+{
+	free_pool(r, entry_of(pool));
+}
+
+void registry_drop_user(struct registry *r, struct user *user)
+{
+	free_user(r, user);
+}
+
+void registry_turn_stats(struct registry *r)
+{
+	struct database_pool *dp;
+
+	TAILQ_FOREACH(dp, &r->pools, link)
+		stats_turn(&dp->pool.stats);
+	for (struct database *db = r->databases; db != NULL; db = db->hh.next)
+		stats_turn(&db->gone);
+	stats_turn(&r->gone);
+}
+
+const struct stats_history *registry_gone_stats(const struct registry *r)
+{
+	return &r->gone;
 }

@@ -28,6 +28,8 @@ struct database {
 	struct cap cap;                  /* max_db_connections */
 	unsigned nclients;
 	struct deadline unused;          /* automatic ones: when nobody has used it for autodb_idle_timeout */
+	bool was_used;                   /* has or has had a pool */
+	struct stats_history gone;       /* of pools that have been dropped */
 	void *session;                   /* the session layer's part */
 };
 
@@ -37,6 +39,7 @@ struct user {
 	const struct conf_user *conf;    /* NULL: not in [users] */
 	unsigned nclients;
 	struct cap cap;                  /* max_user_connections */
+	unsigned npools;
 	void *session;                   /* the session layer's part */
 };
 
@@ -72,6 +75,9 @@ void registry_reload(struct registry *r, struct conf *conf);
 /* A database by the name that a client gave; an automatic one is made if the file has "*". NULL: no such database. */
 struct database *registry_database(struct registry *r, struct slice name);
 
+/* The same, but none is made. */
+struct database *registry_find_database(const struct registry *r, struct slice name);
+
 /* Forgets an automatic database that has neither clients nor servers, and its pools. */
 void registry_drop_database(struct registry *r, struct database *db);
 
@@ -80,6 +86,12 @@ struct user *registry_user(struct registry *r, struct slice name);
 
 /* The pool for a client user on a database (that of the forced user, if there is one), made at need. */
 struct pool *registry_pool(struct registry *r, struct database *db, struct user *user);
+
+/* Forgets a pool that has neither clients nor servers; what it has counted stays with its database. */
+void registry_drop_pool(struct registry *r, struct pool *pool);
+
+/* Forgets a user who has neither clients nor pools. */
+void registry_drop_user(struct registry *r, struct user *user);
 
 /* A numeric setting as it holds for a user. */
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user);
@@ -94,3 +106,9 @@ struct pool *registry_next_pool(const struct registry *r, struct pool *previous)
 struct pool *database_next_pool(const struct database *db, struct pool *previous);
 
 unsigned registry_pool_count(const struct registry *r);
+
+/* A period of the statistics has ended, for all that is counted here. */
+void registry_turn_stats(struct registry *r);
+
+/* Of databases that have been dropped. */
+const struct stats_history *registry_gone_stats(const struct registry *r);

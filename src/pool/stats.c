@@ -7,6 +7,13 @@ void stats_add(struct stats *sum, const struct stats *more)
 #undef X
 }
 
+void stats_add_history(struct stats_history *sum, const struct stats_history *more)
+{
+	stats_add(&sum->now, &more->now);
+	stats_add(&sum->last, &more->last);
+	stats_add(&sum->before_last, &more->before_last);
+}
+
 void stats_turn(struct stats_history *h)
 {
 	h->before_last = h->last;

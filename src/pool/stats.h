@@ -34,6 +34,7 @@ struct stats_history {
 };
 
 void stats_add(struct stats *sum, const struct stats *more);
+void stats_add_history(struct stats_history *sum, const struct stats_history *more);
 
 /* A period has ended. */
 void stats_turn(struct stats_history *h);

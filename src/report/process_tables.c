@@ -152,11 +152,12 @@ static void state_row(struct row_sink *sink, const char *key, bool is_so)
 static bool state_rows(const struct report *r, struct row_sink *sink)
 {
 	/* Waiting for servers means that none is given out any more, which is what a pause is. */
-	bool is_paused = r->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
+	bool is_paused = r->hub->pause == PAUSE_ALL || r->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS;
+	bool is_suspended = r->hub->pause == PAUSE_SUSPEND;
 
-	state_row(sink, "active", !is_paused);
+	state_row(sink, "active", !is_paused && !is_suspended);
 	state_row(sink, "paused", is_paused);
-	state_row(sink, "suspended", false);
+	state_row(sink, "suspended", is_suspended);
 	return true;
 }
 

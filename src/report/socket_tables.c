@@ -108,6 +108,7 @@ static bool is_known(const struct client *c)
 	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
 	case CLIENT_CONSOLE:
+	case CLIENT_CONSOLE_WAIT:
 		return true;
 	case CLIENT_STARTUP:
 	case CLIENT_AUTH:

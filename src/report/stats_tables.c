@@ -19,13 +19,11 @@ static void average(const struct report *r, const struct stats_history *h, struc
 
 static struct stats_history history_of(const struct report *r, const struct database *db)
 {
-	struct stats_history sum = {0};
-	struct pool *pool = NULL;
+	struct stats_history sum;
 
 	if (db == NULL)
 		return *r->console;
-	while ((pool = database_next_pool(db, pool)) != NULL)
-		history_add(&sum, &pool->stats);
+	history_of_database(db, &sum);
 	return sum;
 }
 
@@ -43,7 +41,7 @@ static bool tell_databases(const struct report *r, struct row_sink *sink, figure
 		struct stats_history h;
 		struct figures f = {.name = list.items[i].name};
 
-		if (db != NULL && db->pools == NULL)
+		if (db != NULL && !db->was_used)
 			continue;
 		h = history_of(r, db);
 		average(r, &h, &f);
@@ -185,7 +183,7 @@ static bool totals_rows(const struct report *r, struct row_sink *sink)
 	struct figures f;
 
 	history_of_all(r->hub, &h);
-	history_add(&h, r->console);
+	stats_add_history(&h, r->console);
 	average(r, &h, &f);
 #define X(counter, name) totals_row(sink, "total_" #name, f.total.counter);
 	TOTALS(X)

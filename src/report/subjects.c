@@ -157,7 +157,7 @@ unsigned console_client_count(const struct hub *hub)
 	unsigned n = 0;
 
 	while ((c = slab_next(hub->clients, &i)) != NULL)
-		n += c->state == CLIENT_CONSOLE;
+		n += client_is_on_console(c);
 	return n;
 }
 
@@ -187,18 +187,24 @@ const char *load_balance_word(const struct conf *conf, const struct conf_databas
 	return setting_choice_word(id, (int)conf_effective(conf, id, db, NULL));
 }
 
-void history_add(struct stats_history *sum, const struct stats_history *more)
+void history_of_database(const struct database *db, struct stats_history *sum)
 {
-	stats_add(&sum->now, &more->now);
-	stats_add(&sum->last, &more->last);
-	stats_add(&sum->before_last, &more->before_last);
+	struct pool *pool = NULL;
+
+	*sum = db->gone;
+	while ((pool = database_next_pool(db, pool)) != NULL)
+		stats_add_history(sum, &pool->stats);
 }
 
 void history_of_all(const struct hub *hub, struct stats_history *sum)
 {
-	struct pool *pool = NULL;
+	struct database *db = NULL;
 
-	*sum = (struct stats_history){0};
-	while ((pool = registry_next_pool(hub->registry, pool)) != NULL)
-		history_add(sum, &pool->stats);
+	*sum = *registry_gone_stats(hub->registry);
+	while ((db = registry_next_database(hub->registry, db)) != NULL) {
+		struct stats_history of_one;
+
+		history_of_database(db, &of_one);
+		stats_add_history(sum, &of_one);
+	}
 }

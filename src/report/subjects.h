@@ -56,7 +56,8 @@ bool server_is_used(const struct pool_server *s, uint64_t now);
 /* The word for how a database's hosts are chosen; NULL when there is nothing to choose. */
 const char *load_balance_word(const struct conf *conf, const struct conf_database *db);
 
-void history_add(struct stats_history *sum, const struct stats_history *more);
+/* Of all pools that a database has or has had: a total never falls. */
+void history_of_database(const struct database *db, struct stats_history *sum);
 
-/* Of all pools, those of removed databases too: a total never falls. */
+/* Of all databases, those that are gone too. */
 void history_of_all(const struct hub *hub, struct stats_history *sum);

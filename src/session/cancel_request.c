@@ -13,12 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "proto/startup.h"
 #include "session/server.h"
-
-/* A server that does not close the connection in this time has not got the request. */
-#define CANCEL_TIMEOUT_US (10 * CLOCK_SECOND)
 
 struct cancel_request {
 	struct conn conn;                /* first: a conn's callbacks cast */
@@ -34,34 +30,47 @@ struct cancel_request {
 	bool is_direct_tls, is_sent;
 };
 
-static void end_requester(const struct cancel_request *r)
+static void end_requester(const struct cancel_request *r, enum close_reason why)
 {
 	struct client *c = slab_at(r->hub->clients, r->client_index);
 
 	if (c != NULL && c->id == r->client_id && c->state == CLIENT_CANCEL)
-		client_close(c, CLOSE_CANCEL_DONE);
+		client_close(c, why);
 }
 
-static void let_server_go(const struct cancel_request *r)
+/* A request that was given up on its way may still hit: the server is nobody else's any more then. */
+static void let_server_go(const struct cancel_request *r, enum close_reason why)
 {
 	struct server *s = slab_at(r->hub->servers, r->server_index);
+	bool may_hit = r->is_sent && why == CLOSE_CANCEL_WAIT_TIMEOUT;
 
 	if (s == NULL || s->id != r->server_id || s->phase == SERVER_CLOSED)
 		return;
 	s->ncancels--;
-	if (s->ncancels == 0 && s->slot.state == POOL_SERVER_BEING_CANCELED)
+	if (may_hit)
+		s->slot.close_needed = true;
+	if (s->ncancels > 0 || s->slot.state != POOL_SERVER_BEING_CANCELED)
+		return;
+	if (may_hit)
+		server_close(s, close_reasons[why].text);
+	else
 		server_offer(s);
 }
 
-static void finish(struct cancel_request *r)
+static void finish_for(struct cancel_request *r, enum close_reason why)
 {
 	TAILQ_REMOVE(&r->hub->cancels, r, link);
 	deadline_disarm(&r->deadline);
 	strbuf_fini(&r->packet);
 	tls_context_unref(&r->tls);
 	conn_close(&r->conn);
-	end_requester(r);
-	let_server_go(r);
+	end_requester(r, why);
+	let_server_go(r, why);
+}
+
+static void finish(struct cancel_request *r)
+{
+	finish_for(r, CLOSE_CANCEL_DONE);
 }
 
 static void send_packet(struct cancel_request *r)
@@ -138,7 +147,8 @@ static void on_buried(struct conn *conn)
 
 static void on_deadline(struct deadline *d)
 {
-	finish((struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline)));
+	finish_for((struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline)),
+		   CLOSE_CANCEL_WAIT_TIMEOUT);
 }
 
 static const struct conn_ops ops = {.on_connected = on_connected,
@@ -190,9 +200,8 @@ static bool send_to(struct cancel_request *r, const struct addr_any *a)
 }
 
 /* Only a query that runs for this client can be cancelled; one that waits or is over cannot. */
-static struct server *server_to_cancel(const struct hub *hub, struct slice key)
+static struct server *server_to_cancel(const struct client *c)
 {
-	const struct client *c = client_by_cancel_key(hub, key);
 	struct server *s = c == NULL ? NULL : c->server;
 
 	if (s == NULL || s->phase != SERVER_READY || s->cancel_key_size == 0)
@@ -219,7 +228,8 @@ static bool start(struct server *s, const struct client *requester)
 	}
 	TAILQ_INSERT_TAIL(&hub->cancels, r, link);
 	s->ncancels++;
-	deadline_arm(&r->deadline, deadline_list(hub->loop, CANCEL_TIMEOUT_US, on_deadline));
+	deadline_arm(&r->deadline, deadline_list_unless_0(hub->loop, (uint64_t)hub_settings(hub)->cancel_wait_timeout,
+							   on_deadline));
 	return true;
 }
 
@@ -231,11 +241,16 @@ void cancel_request_send(struct server *s)
 
 void cancel_request_start(struct client *requester, struct slice key)
 {
-	struct server *s = server_to_cancel(requester->hub, key);
+	struct client *c = client_by_cancel_key(requester->hub, key);
+	struct server *s = server_to_cancel(c);
 
 	client_enter(requester, CLIENT_CANCEL);
-	if (s == NULL || !start(s, requester))
+	if (c != NULL && c->state == CLIENT_CONSOLE_WAIT) {
+		c->hub->console->on_cancel(c);
+		client_close(requester, CLOSE_CANCEL_DONE);
+	} else if (s == NULL || !start(s, requester)) {
 		client_close(requester, CLOSE_CANCEL_UNKNOWN);
+	}
 }
 
 void cancel_request_close_all(struct hub *hub)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "proto/out.h"
+#include "session/idle.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -106,6 +107,7 @@ static size_t bytes_for_state(struct client *c, const uint8_t *p, size_t n)
 	case CLIENT_ACTIVE:
 		return client_query_bytes(c, p, n);
 	case CLIENT_CONSOLE:
+	case CLIENT_CONSOLE_WAIT:
 		return client_console_bytes(c, p, n);
 	case CLIENT_CANCEL:
 		return n;
@@ -147,6 +149,7 @@ static void on_drained(struct conn *conn)
 		conn_resume(&c->server->conn);
 	else if (c->state == CLIENT_IDLE || c->state == CLIENT_CONSOLE)
 		conn_resume(conn);
+	hub_note_quiet(c->hub);
 }
 
 /* Whatever OpenSSL has to say of the end of a connection; nothing when the peer has just closed. */
@@ -236,8 +239,10 @@ static void uncount(struct client *c)
 		pool->nclients--;
 	if (c->database != NULL && --c->database->nclients == 0)
 		timeouts_database_unused(c->hub, c->database);
-	if (c->user != NULL)
-		c->user->nclients--;
+	if (c->user != NULL && --c->user->nclients == 0)
+		idle_user_note(c->user);
+	if (pool != NULL)
+		idle_pool_note(pool);
 	if (c->is_counted)
 		c->hub->nclients--;
 }
@@ -258,6 +263,7 @@ static void destroy(struct client *c)
 {
 	struct hub *hub = c->hub;
 	struct server *s = c->server;
+	bool was_on_console = client_is_on_console(c);
 
 	pool_forget(&c->waiter);
 	uncount(c);
@@ -269,8 +275,9 @@ static void destroy(struct client *c)
 	conn_close(&c->conn);
 	if (s != NULL)
 		dispose_of_server(s);
-	if (hub->shutdown != SHUTDOWN_NOT)
-		hub->on_quiet(hub->on_quiet_arg);
+	if (was_on_console)
+		hub->console->on_gone(c);
+	hub_note_quiet(hub);
 }
 
 /* An error would be taken for data when the client is in the middle of a message from the server. */

@@ -21,6 +21,7 @@
 	X(WAITING, "waiting")     /* for a server */                      \
 	X(ACTIVE, "active")       /* has a server */                      \
 	X(CONSOLE, "active")      /* on the admin console */              \
+	X(CONSOLE_WAIT, "active") /* there, until its command is done */  \
 	X(CANCEL, "active_cancel_req") /* asked to cancel another client's query */ \
 	X(CLOSED, "closed")
 
@@ -69,6 +70,11 @@ static inline struct pool *client_pool(const struct client *c)
 	return c->waiter.pool;
 }
 
+static inline bool client_is_on_console(const struct client *c)
+{
+	return c->state == CLIENT_CONSOLE || c->state == CLIENT_CONSOLE_WAIT;
+}
+
 /*
  * Ends a client: tells it why if the reason is one to be told, gives back or
  * closes its server, logs. The object is freed before the loop sleeps.
@@ -112,6 +118,9 @@ struct client *client_by_cancel_key(const struct hub *hub, struct slice key);
 
 /* Bytes arrived during the login; returns what was taken, or CONN_CLOSED. (client_login.c) */
 size_t client_login_bytes(struct client *c, const uint8_t *p, size_t n);
+
+/* A pause is over: if the login waits for that, it goes on. For clients that are logging in. */
+void client_login_resume(struct client *c);
 
 /* The first server of its pool has logged in, or the pool is known: greets the client. */
 void client_login_welcome(struct client *c);

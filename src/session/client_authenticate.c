@@ -174,6 +174,14 @@ static const struct userlist_entry *entry_of(const struct client *c)
 	return userlist_find(registry_conf(c->hub->registry)->userlist, atom_slice(c->login->user));
 }
 
+/* During a pause there may be no server that could be asked. */
+static bool is_paused(const struct client *c)
+{
+	const struct database *db = registry_find_database(c->hub->registry, atom_slice(c->login->database));
+
+	return !c->login->is_console && (c->hub->pause == PAUSE_ALL || (db != NULL && db->is_paused));
+}
+
 /* Asks auth_query for who is not in auth_file. False: there is nothing to ask; else on_looked_up() goes on. */
 static bool look_up(struct client *c)
 {
@@ -184,6 +192,9 @@ static bool look_up(struct client *c)
 	if (entry_of(c) != NULL || !auth_source_for(c->hub, database, &source))
 		return false;
 	client_enter(c, CLIENT_AUTH_WAIT);
+	c->login->awaits_resume = is_paused(c);
+	if (c->login->awaits_resume)
+		return true;
 	ticket = auth_query_ask(c->hub->auth_queries, &source, atom_slice(c->login->user), on_looked_up, c);
 	/* Answered at once: the login has gone on already, and the client may be gone. */
 	if (ticket != NULL)
@@ -205,6 +216,23 @@ static void vouched(struct client *c)
 	c->login->is_vouched = true;
 	if (!look_up(c))
 		client_authenticated(c);
+}
+
+void client_login_resume(struct client *c)
+{
+	if (!c->login->awaits_resume || is_paused(c))
+		return;
+	c->login->awaits_resume = false;
+	client_enter(c, CLIENT_AUTH);
+	if (look_up(c))
+		return;
+	/* A reload has changed where secrets are. */
+	if (c->login->is_vouched)
+		client_authenticated(c);
+	else
+		begin_exchange(c, entry_of(c));
+	if (c->state != CLIENT_CLOSED)
+		conn_resume(&c->conn);
 }
 
 /* ------------------------------------------------------------------ others that vouch for the client */

@@ -24,6 +24,7 @@ struct client_login {
 	struct auth_query_ticket *query; /* while auth_query is asked */
 	char *looked_up;                 /* the secret that it found */
 	bool was_looked_up, is_vouched;  /* auth_query was asked; somebody else says who it is */
+	bool awaits_resume;              /* auth_query is asked when the database's pause is over */
 	bool is_external;                /* PAM or LDAP checks */
 	enum external_kind kind;
 	char *target;                    /* PAM's service, LDAP's options */

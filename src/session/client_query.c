@@ -199,12 +199,29 @@ out:
 	return c->state == CLIENT_CLOSED ? CONN_CLOSED : pass.pos;
 }
 
+/*
+ * While its command lasts a console is listened to for its end alone. What
+ * else it says is kept, unread: once paused, its end would not be noticed.
+ */
+static size_t waiting_console_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	if (p[0] == 'X') {
+		client_close(c, CLOSE_CLIENT_QUIT);
+		return CONN_CLOSED;
+	}
+	if (n > CONSOLE_QUERY_MAX)
+		conn_pause(&c->conn);
+	return 0;
+}
+
 size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
 {
 	struct strbuf out;
 	struct msg m;
 	bool is_alive;
 
+	if (c->state == CLIENT_CONSOLE_WAIT)
+		return waiting_console_bytes(c, p, n);
 	/* One that does not read its answers is not asked for more. */
 	if (conn_is_backlogged(&c->conn)) {
 		conn_pause(&c->conn);

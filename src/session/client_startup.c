@@ -19,7 +19,7 @@ const char *client_database_name(const struct client *c)
 {
 	if (c->database != NULL)
 		return c->database->name->text;
-	if (c->state == CLIENT_CONSOLE)
+	if (client_is_on_console(c))
 		return "pgbouncer";
 	return c->login != NULL && c->login->database != NULL ? c->login->database->text : "(nodb)";
 }
@@ -133,7 +133,7 @@ static bool take_names(struct client *c, const struct startup *s)
 	}
 	c->login->user = atom_get(user);
 	c->login->database = atom_get(database);
-	c->login->is_console = slice_is(database, "pgbouncer") || slice_is(database, "pgsluice");
+	c->login->is_console = hub_is_console(database);
 	if (c->login->user == NULL || c->login->database == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return false;

@@ -20,6 +20,7 @@
 	X(CLIENT_EOF, "", false, LOG, "client unexpected eof", NULL)                                                 \
 	X(CANCEL_DONE, "", false, DEBUG, "cancel request done", NULL)                                                \
 	X(CANCEL_UNKNOWN, "", false, DEBUG, "failed cancel request", NULL)                                           \
+	X(CANCEL_WAIT_TIMEOUT, "", false, WARNING, "cancel_wait_timeout", NULL)                                      \
 	X(ADMIN_SHUTDOWN, "57P01", true, LOG, "server shutting down", NULL)                                          \
 	X(POOLER_SHUTDOWN, "57P01", true, LOG, "pooler is shutting down", NULL)                                      \
 	X(DATABASE_REMOVED, "57P01", true, LOG, "database removed",                                                  \
@@ -85,6 +86,8 @@
 	  "The client left a transaction open and sent nothing for too long; it was rolled back.")                   \
 	X(TRANSACTION_TIMEOUT, "25P04", true, WARNING, "transaction timeout",                                        \
 	  "The transaction lasted for too long and was rolled back.")                                                \
+	X(SUSPEND_TIMEOUT, "57P01", true, WARNING, "suspend_timeout",                                                \
+	  "The connection was in the way of a SUSPEND: its client did not read what it had been sent.")              \
 	/* What a client may not do. */                                                                              \
 	X(BAD_PACKET, "08P01", true, WARNING, "bad packet header: '%s'", NULL)                                       \
 	X(UNKNOWN_PACKET, "08P01", true, WARNING, "unknown pkt", NULL)                                               \

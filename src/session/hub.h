@@ -33,14 +33,28 @@ enum shutdown_mode {
 	SHUTDOWN_WAIT_FOR_CLIENTS,       /* as soon as the last client has left */
 };
 
+/* What is held back of all databases; of one, see struct database. */
+enum pause_mode {
+	PAUSE_NOT,
+	PAUSE_ALL,                       /* see session/pause.h */
+	PAUSE_SUSPEND,                   /* see session/suspend.h */
+};
+
 /* The admin console, a database without servers; the layer above fills it in. */
 struct console_ops {
 	/* Needs no password: whom the process belongs to, over the Unix socket. Asked before authentication. */
 	bool (*is_owner)(struct client *c);
 	/* What a user may do on it: everything, look only, nothing. */
 	bool (*may_login)(struct client *c);
-	/* A whole simple query: appends the reply, ReadyForQuery included, or closes the client (then false). */
+	/*
+	 * A whole simple query: appends the reply, ReadyForQuery included, or closes the client (then false), or has it
+	 * wait for its reply (CLIENT_CONSOLE_WAIT) until the console lets it go on.
+	 */
 	bool (*on_query)(struct client *c, struct slice sql, struct strbuf *out);
+	/* A client that waits for its reply has asked, over another connection, to have the command cancelled. */
+	void (*on_cancel)(struct client *c);
+	/* A client of the console has gone. */
+	void (*on_gone)(struct client *c);
 	const char *server_version;      /* ParameterStatus of that name */
 };
 
@@ -61,17 +75,34 @@ struct hub {
 	struct tcp_options tcp;
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
+	struct listeners *listeners;
 	enum shutdown_mode shutdown;
+	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
+	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* those under way */
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
 	uint64_t last_id;
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
 	uint64_t started_at;
-	/* Tells the root that something it waits for may have happened (the last client left, say). */
+	unsigned nwaits;                 /* commands of the console that wait for sessions */
+	/* See hub_note_quiet(). */
 	void (*on_quiet)(void *arg);
 	void *on_quiet_arg;
 };
+
+/* Tells the root that something which a shutdown or a command waits for may have happened (the last client left, say). */
+static inline void hub_note_quiet(struct hub *hub)
+{
+	if (hub->shutdown != SHUTDOWN_NOT || hub->nwaits > 0)
+		hub->on_quiet(hub->on_quiet_arg);
+}
+
+/* As a database, the console goes by PgBouncer's name for it too. */
+static inline bool hub_is_console(struct slice database)
+{
+	return slice_is(database, "pgbouncer") || slice_is(database, "pgsluice");
+}
 
 static inline const struct settings *hub_settings(const struct hub *hub)
 {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "proto/out.h"
+#include "session/idle.h"
 #include "session/server_host.h"
 
 static struct server *of_deadline(struct deadline *d)
@@ -74,6 +75,7 @@ static void on_drained(struct conn *conn)
 	/* One to whom too much is owed goes on when that has become less. */
 	if (s->client != NULL && !owed_is_many(&s->owed))
 		conn_resume(&s->client->conn);
+	hub_note_quiet(s->hub);
 	/* The ReadyForQuery may have overtaken what has only now been sent. */
 	if (s->client != NULL)
 		server_settle(s);
@@ -308,6 +310,7 @@ static void say_goodbye(struct server *s)
 void server_destroy(struct server *s, const char *why)
 {
 	struct hub *hub = s->hub;
+	struct pool *pool = s->slot.pool;
 
 	if (why != NULL && hub_settings(hub)->log_disconnections)
 		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", why,
@@ -322,6 +325,7 @@ void server_destroy(struct server *s, const char *why)
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
 	pool_server_leave(&s->slot, clock_us());
+	idle_pool_note(pool);
 	s->phase = SERVER_CLOSED;
 	server_host_leave(s);
 	if (s->conn.is_open)
@@ -340,8 +344,7 @@ void server_close(struct server *s, const char *why)
 	server_destroy(s, why);
 	pool_session_share(pool);
 	pool_session_fill(pool);
-	if (hub->shutdown != SHUTDOWN_NOT)
-		hub->on_quiet(hub->on_quiet_arg);
+	hub_note_quiet(hub);
 }
 
 void server_close_with_client(struct server *s, enum close_reason why, const char *detail)
@@ -386,6 +389,8 @@ static const char *reason_to_close(const struct server *s)
 		return s->retired_because != NULL ? s->retired_because : "database configuration changed";
 	if (s->slot.pool->is_dead)
 		return "database removed";
+	if (s->slot.pool->is_paused && s->hub->pause != PAUSE_SUSPEND)
+		return SERVER_PAUSED;
 	return NULL;
 }
 
@@ -428,12 +433,21 @@ void server_release(struct server *s)
 		client_close(c, CLOSE_ADMIN_SHUTDOWN);
 }
 
+/* The server is a waiting client's now, and what that has sent goes on. */
+static void hand_over(struct server *s, struct pool_client *waiter)
+{
+	struct client *c = (struct client *)((char *)waiter - offsetof(struct client, waiter));
+
+	server_link(s, c);
+	if (s->phase == SERVER_READY)
+		conn_resume(&c->conn);
+}
+
 void server_offer(struct server *s)
 {
 	struct pool_session *ps = pool_session(s->slot.pool);
 	const char *why = reason_to_close(s);
 	struct pool_client *waiter;
-	struct client *c;
 
 	/* The configuration may have changed while it logged in, was checked, reset or waited for a cancel request. */
 	if (why != NULL) {
@@ -448,14 +462,19 @@ void server_offer(struct server *s)
 	if (waiter == NULL) {
 		deadline_arm(&s->deadline, ps->server_idle);
 		pool_session_share(s->slot.pool);
-		if (s->hub->shutdown != SHUTDOWN_NOT)
-			s->hub->on_quiet(s->hub->on_quiet_arg);
+		hub_note_quiet(s->hub);
 		return;
 	}
-	c = (struct client *)((char *)waiter - offsetof(struct client, waiter));
-	server_link(s, c);
-	if (s->phase == SERVER_READY)
-		conn_resume(&c->conn);
+	hand_over(s, waiter);
+}
+
+void server_serve_waiting(struct pool *pool)
+{
+	struct pool_client *waiter;
+	struct pool_server *slot;
+
+	while ((waiter = pool_serve(pool, clock_us(), &slot)) != NULL)
+		hand_over(server_of_slot(slot), waiter);
 }
 
 void server_settle(struct server *s)

@@ -101,6 +101,8 @@ struct pool_session {
 	struct deadline_list *server_connect, *server_idle, *server_lifetime_again;
 	struct deadline_list *server_lifetime[LIFETIME_SPREAD];
 	uint64_t last_lifetime_close_at;
+	struct deadline_list *pool_idle;
+	struct deadline idle_deadline;   /* see session/idle.h */
 };
 
 static inline struct pool_session *pool_session(const struct pool *pool)
@@ -221,6 +223,12 @@ size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n);
 
 /* After a task, or when nothing had to be done: gives the server to whoever waits. */
 void server_offer(struct server *s);
+
+/* Why servers end while PAUSE holds them back. */
+#define SERVER_PAUSED "pause mode"
+
+/* Servers of this pool may be handed out again: those who wait get the idle ones. */
+void server_serve_waiting(struct pool *pool);
 
 /* Bytes from a server that is idle or a client's. (server_query.c) */
 size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);

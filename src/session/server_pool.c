@@ -68,6 +68,7 @@ void pool_session_free(struct pool *pool)
 	if (ps == NULL)
 		return;
 	ev_timer_stop(ps->hub->loop->ev, &ps->wake);
+	deadline_disarm(&ps->idle_deadline);
 	secret_renewal_free(&ps->renewal);
 	pool_secret_forget(&ps->secret);
 	failure_clear(&ps->failure);

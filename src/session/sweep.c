@@ -132,12 +132,30 @@ void sweep_close_all(struct hub *hub)
 	cancel_request_close_all(hub);
 }
 
-unsigned sweep_busy_servers(const struct hub *hub)
+static bool is_free(const struct server *s)
+{
+	enum pool_server_state state = s->slot.state;
+
+	return state == POOL_SERVER_IDLE || state == POOL_SERVER_NEW || state == POOL_SERVER_BEING_CANCELED;
+}
+
+void sweep_close_free_servers(struct hub *hub, const struct database *db, const char *why)
+{
+	struct server *s;
+	uint32_t i = 0;
+
+	while ((s = slab_next(hub->servers, &i)) != NULL)
+		if (s->phase != SERVER_CLOSED && (db == NULL || s->slot.pool->database == db) && is_free(s))
+			server_close(s, why);
+}
+
+unsigned sweep_busy_servers(const struct hub *hub, const struct database *db)
 {
 	unsigned n = 0;
 
 	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL; p = registry_next_pool(hub->registry, p))
-		n += p->nservers[POOL_SERVER_ACTIVE] + p->nservers[POOL_SERVER_TESTED];
+		if (db == NULL || p->database == db)
+			n += p->nservers[POOL_SERVER_ACTIVE] + p->nservers[POOL_SERVER_TESTED];
 	return n;
 }
 

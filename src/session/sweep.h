@@ -25,8 +25,11 @@ void sweep_close_idle_servers(struct hub *hub);
 /* Everything ends, now. */
 void sweep_close_all(struct hub *hub);
 
-/* Servers that clients have, or that work for them. */
-unsigned sweep_busy_servers(const struct hub *hub);
+/* Servers that no client has and that do nothing for one, those that log in included, end. NULL: of all databases. */
+void sweep_close_free_servers(struct hub *hub, const struct database *db, const char *why);
+
+/* Servers that clients have, or that work for them. NULL: of all databases. */
+unsigned sweep_busy_servers(const struct hub *hub, const struct database *db);
 
 /* Opens what pools want, and makes the pools of forced users that want servers even without clients. */
 void sweep_fill_pools(struct hub *hub);

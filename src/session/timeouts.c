@@ -50,6 +50,8 @@ bool timeouts_set_up(struct hub *hub, struct user *user)
 		t = user->session = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return false;
+	t->user = user;
+	t->hub = hub;
 	t->client_idle = list_for(hub, user, SETTING_client_idle_timeout, on_client_idle);
 	t->query = list_for(hub, user, SETTING_query_timeout, on_query);
 	t->idle_transaction = list_for(hub, user, SETTING_idle_transaction_timeout, on_idle_transaction);
@@ -59,7 +61,11 @@ bool timeouts_set_up(struct hub *hub, struct user *user)
 
 void timeouts_free(struct user *user)
 {
-	free(user->session);
+	struct timeouts *t = user->session;
+
+	if (t != NULL)
+		deadline_disarm(&t->unused_deadline);
+	free(t);
 	user->session = NULL;
 }
 

@@ -14,6 +14,10 @@ struct timeouts {
 	struct deadline_list *query;             /* of servers with something to answer */
 	struct deadline_list *idle_transaction;  /* of servers whose client has a transaction open and says nothing */
 	struct deadline_list *transaction;       /* of servers from the first message of a transaction */
+	struct deadline_list *unused;            /* of the user's entry itself, see session/idle.h */
+	struct deadline unused_deadline;
+	struct user *user;
+	struct hub *hub;
 };
 
 /* Makes a user's lists, or makes them anew after a reload. False: out of memory. */

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import select
+import socket
 import threading
 import time
 
 from harness.system import eventually
-from harness.wire import CANCEL_REQUEST, packet, query
+from harness.wire import CANCEL_REQUEST, FakeServer, packet, query
 
 
 def running(pg, text="pg_sleep"):
@@ -149,3 +151,114 @@ def test_keys_differ(pooler):
     with contextlib.ExitStack() as stack:
         keys = {stack.enter_context(pooler.wire()).key for _ in range(20)}
     assert len(keys) == 20
+
+
+# cancel_wait_timeout
+
+def ask_to_cancel(pooler, w):
+    """A request whose end is not waited for."""
+    other = pooler.raw()
+    other.send_raw(packet("", CANCEL_REQUEST.to_bytes(4, "big") + w.key))
+    return other
+
+
+def without_end(requests):
+    """A server that answers each query when told so, and keeps requests to cancel open."""
+    def script(peer):
+        startup = peer.read_startup()
+        if "cancel" in startup:
+            requests.append(peer)
+            peer.recv()
+        peer.welcome()
+        while True:
+            kind, body = peer.recv()
+            if kind != "Q":
+                return
+            if body.startswith(b"wait"):
+                peer.go_on = threading.Event()
+                peer.go_on.wait(60)
+            peer.send("C", b"SELECT 0\0")
+            peer.ready()
+    return FakeServer(script)
+
+
+def test_cancel_wait_timeout_gives_up(make_pooler):
+    """The server has the request, so it may still hit: nobody else gets that connection."""
+    requests = []
+    with without_end(requests) as server:
+        pooler = make_pooler(databases={"app": server.entry}, cancel_wait_timeout=1, default_pool_size=1)
+        with pooler.wire() as w, pooler.wire() as next_one:
+            w.send_raw(query("wait"))
+            pooler.wait_pool(sv_active=1)
+            [first] = [peer for peer in server.peers]
+            other = ask_to_cancel(pooler, w)
+            eventually(lambda: requests, "the server is asked")
+            first.go_on.set()
+            assert w.result().tags == ["SELECT 0"]
+            next_one.send_raw(query("SELECT 1"))
+            pooler.wait_pool(sv_being_canceled=1, cl_waiting=1)
+            assert other.drain() == []
+            pooler.wait_log("closing because: cancel_wait_timeout")
+            assert next_one.result().tags == ["SELECT 0"]
+            assert len(server.peers) == 3
+        assert pooler.pool()["sv_being_canceled"] == "0"
+
+
+def test_cancel_wait_timeout_leaves_the_query_alone(make_pooler):
+    requests = []
+    with without_end(requests) as server:
+        pooler = make_pooler(databases={"app": server.entry}, cancel_wait_timeout=1)
+        with pooler.wire() as w:
+            w.send_raw(query("wait"))
+            pooler.wait_pool(sv_active=1)
+            assert ask_to_cancel(pooler, w).drain() == []
+            # It may be asked for again.
+            eventually(lambda: len(requests) == 1, "the server was asked")
+            ask_to_cancel(pooler, w)
+            eventually(lambda: len(requests) == 2, "the server is asked once more")
+            server.peers[0].go_on.set()
+            assert w.result().tags == ["SELECT 0"]
+
+
+def test_cancel_wait_timeout_while_the_server_does_not_answer(make_pooler, pg):
+    """The postmaster is frozen: the kernel takes the connection, nobody reads the request."""
+    pooler = make_pooler(cancel_wait_timeout=1)
+    with pooler.wire() as w:
+        w.send_raw(query("SELECT pg_sleep(3), 'whole'"))
+        eventually(lambda: running(pg) == 1, "the query runs")
+        pg.freeze()
+        assert ask_to_cancel(pooler, w).drain() == []
+        pooler.wait_log("closing because: cancel_wait_timeout")
+        assert w.result().rows == [["", "whole"]]
+        pg.thaw()
+        assert w.value("SELECT 1") == "1"
+
+
+def test_cancel_wait_timeout_does_not_count_what_is_done(make_pooler, pg):
+    pooler = make_pooler(cancel_wait_timeout=1)
+    with pooler.wire() as w:
+        for _ in range(3):
+            w.send_raw(query("SELECT pg_sleep(1000)"))
+            eventually(lambda: running(pg) == 1, "the query runs")
+            w.cancel()
+            assert w.result().error["C"] == "57014"
+        backend = w.backend()
+        time.sleep(1.5)
+        assert w.backend() == backend
+    assert "cancel_wait_timeout" not in pooler.log()
+
+
+def test_cancel_wait_timeout_of_0_is_no_bound(make_pooler):
+    requests = []
+    with without_end(requests) as server:
+        pooler = make_pooler(databases={"app": server.entry}, cancel_wait_timeout=0)
+        with pooler.wire() as w:
+            w.send_raw(query("wait"))
+            pooler.wait_pool(sv_active=1)
+            with ask_to_cancel(pooler, w) as other:
+                eventually(lambda: requests, "the server is asked")
+                assert not select.select([other.sock], [], [], 1.5)[0]
+                requests[0].sock.shutdown(socket.SHUT_RDWR)
+                assert other.drain() == []
+            server.peers[0].go_on.set()
+            assert w.result().tags == ["SELECT 0"]

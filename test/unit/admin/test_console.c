@@ -55,11 +55,21 @@ static bool on_set(void *arg, struct slice key, struct slice value, struct strbu
 static const struct admin_actions actions = {
 	.reload = on_reload, .shutdown = on_shutdown, .set = on_set, .version = "9.8.7", .listen_port = 6432};
 
+static const struct listen_options nowhere = {.addresses = "", .unix_dir = "", .unix_group = ""};
+
+static void on_quiet(void *arg)
+{
+	(void)arg;
+	console_look(&console);
+}
+
 static void begin(const char *text)
 {
 	fixture_open(text);
 	console_init(&console, &hub, &actions);
 	strbuf_init(&out);
+	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &out);
+	hub.on_quiet = on_quiet;
 	memset(&asked, 0, sizeof(asked));
 }
 
@@ -81,6 +91,8 @@ static int close_console(void **state)
 {
 	(void)state;
 	strbuf_fini(&out);
+	console_fini(&console);
+	listeners_close(&hub.listeners);
 	fixture_close();
 	return 0;
 }
@@ -93,14 +105,12 @@ static struct client *user(const char *name)
 	return c;
 }
 
-/* The reply's messages as a string of their types. */
-static const char *ask_bytes(struct client *c, struct slice sql)
+/* The messages in `out` as a string of their types. */
+static const char *types_of_out(void)
 {
 	static char types[256];
 	size_t n = 0;
 
-	strbuf_reset(&out);
-	assert_true(hub.console->on_query(c, sql, &out));
 	for (size_t at = 0; at < out.n && n < sizeof(types) - 1;) {
 		const uint8_t *p = (const uint8_t *)out.p + at;
 
@@ -109,6 +119,13 @@ static const char *ask_bytes(struct client *c, struct slice sql)
 	}
 	types[n] = '\0';
 	return types;
+}
+
+static const char *ask_bytes(struct client *c, struct slice sql)
+{
+	strbuf_reset(&out);
+	assert_true(hub.console->on_query(c, sql, &out));
+	return types_of_out();
 }
 
 static const char *ask(struct client *c, const char *sql)
@@ -183,7 +200,7 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|HOSTS|WAITING\n"
 			 "\tSHOW VERSION|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES|CLOSE_REASONS\n"
 			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
-			 "\tSET key = arg\n\tRELOAD\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
+			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
 	assert_true(SAID("SHOW"));
 }
 
@@ -196,8 +213,8 @@ static void an_empty_query_is_answered_as_postgresql_does(void **state)
 
 static void what_is_no_command_is_quoted_whole_and_the_session_goes_on(void **state)
 {
-	static const char *const wrong[] = {"foo", "show", "show nothing", "reload x", "shutdown now", "set verbose",
-					    "show databases pools", "reload = 1", "SELECT d.datname FROM pg_database d"};
+	static const char *const wrong[] = {"foo", "show", "show nothing", "reload x", "shutdown now", "set verbose", "suspend x",
+					    "pause x y", "resume = 1", "show databases pools", "reload = 1", "SELECT d.datname FROM pg_database d"};
 	struct client *c = user("boss");
 	char sql[600] = "\\l ";
 
@@ -216,7 +233,8 @@ static void what_is_no_command_is_quoted_whole_and_the_session_goes_on(void **st
 
 static void stats_users_may_only_look(void **state)
 {
-	static const char *const forbidden[] = {"reload", "shutdown", "shutdown wait_for_clients", "set verbose=1"};
+	static const char *const forbidden[] = {"reload", "shutdown", "shutdown wait_for_clients", "set verbose=1",
+						"pause", "pause shop", "resume", "suspend"};
 	struct client *c = user("eye");
 
 	(void)state;
@@ -227,6 +245,7 @@ static void stats_users_may_only_look(void **state)
 	}
 	assert_int_equal(asked.reloads + asked.shutdowns, 0);
 	assert_string_equal(asked.key, "");
+	assert_int_equal(hub.pause, PAUSE_NOT);
 }
 
 static void reload_tells_how_it_went(void **state)
@@ -330,6 +349,201 @@ static void pgbouncers_sqlstates_when_asked_for(void **state)
 	assert_true(SAID("CF0000"));
 }
 
+/* ------------------------------------------------------------------ commands that wait */
+
+static const struct conn_ops no_ops;
+
+/* An admin with a connection, for answers that come later; the other end of it. */
+static struct client *connected(int *end)
+{
+	struct client *c = user("boss");
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	conn_open(&c->conn, hub.loop, pair[0], &no_ops);
+	*end = pair[1];
+	return c;
+}
+
+static void disconnect(struct client *c, int end)
+{
+	close(end);
+	ev_io_stop(hub.loop->ev, &c->conn.io);
+	close(c->conn.io.fd);
+	c->conn.is_open = false;
+}
+
+/* What has come since, after the loop has had its turns. */
+static const char *hear(int end)
+{
+	char room[4096];
+	ssize_t n;
+
+	for (int i = 0; i < 3; i++)
+		ev_run(hub.loop->ev, EVRUN_NOWAIT);
+	strbuf_reset(&out);
+	n = read(end, room, sizeof(room));
+	strbuf_add(&out, room, n > 0 ? (size_t)n : 0);
+	return types_of_out();
+}
+
+static const char shop[] = "[databases]\nshop = host=127.0.0.1\n* = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n";
+
+static int open_shop(void **state)
+{
+	(void)state;
+	begin(shop);
+	return 0;
+}
+
+static void pause_and_suspend_are_answered_from_the_loop(void **state)
+{
+	static const struct {
+		const char *sql, *tag;
+		enum pause_mode mode;
+	} cases[] = {{"pause", "PAUSE", PAUSE_ALL}, {"suspend;", "SUSPEND", PAUSE_SUSPEND}};
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_string_equal(ask(c, cases[i].sql), "");
+		assert_int_equal(c->state, CLIENT_CONSOLE_WAIT);
+		assert_int_equal(hub.pause, cases[i].mode);
+		assert_string_equal(hear(end), "CZ");
+		assert_true(has_said(cases[i].tag, strlen(cases[i].tag) + 1));
+		assert_int_equal(c->state, CLIENT_CONSOLE);
+		assert_int_equal(hub.nwaits, 0);
+		assert_string_equal(ask(c, "resume"), "CZ");
+		assert_true(SAID("RESUME"));
+		assert_int_equal(hub.pause, PAUSE_NOT);
+	}
+	disconnect(c, end);
+}
+
+static void what_does_not_fit_the_state_is_refused(void **state)
+{
+	static const struct {
+		enum pause_mode pause;
+		enum shutdown_mode shutdown;
+		const char *sql, *sqlstate, *message;
+	} cases[] = {
+		{PAUSE_NOT, SHUTDOWN_NOT, "resume", "C55000", "Mpooler is not paused/suspended"},
+		{PAUSE_NOT, SHUTDOWN_NOT, "resume shop", "C55000", "Mdatabase shop is not paused"},
+		{PAUSE_NOT, SHUTDOWN_NOT, "resume pgsluice", "C55000", "Mdatabase pgsluice is not paused"},
+		{PAUSE_NOT, SHUTDOWN_NOT, "resume other", "C3D000", "Mno such database: other"},
+		{PAUSE_NOT, SHUTDOWN_NOT, "pause pgbouncer", "C3D000", "Mcannot pause admin db: pgbouncer"},
+		{PAUSE_ALL, SHUTDOWN_NOT, "pause", "C55000", "Malready suspended/paused"},
+		{PAUSE_ALL, SHUTDOWN_NOT, "suspend", "C55000", "Malready suspended/paused"},
+		{PAUSE_SUSPEND, SHUTDOWN_NOT, "pause", "C55000", "Malready suspended/paused"},
+		{PAUSE_SUSPEND, SHUTDOWN_NOT, "pause shop", "C55000", "Malready suspended/paused"},
+		{PAUSE_ALL, SHUTDOWN_WAIT_FOR_CLIENTS, "resume", "C55000", "Mpooler is shutting down"},
+		{PAUSE_NOT, SHUTDOWN_WAIT_FOR_SERVERS, "pause", "C55000", "Mpooler is shutting down"},
+		{PAUSE_NOT, SHUTDOWN_WAIT_FOR_CLIENTS, "suspend", "C55000", "Mpooler is shutting down"},
+	};
+	struct client *c = user("boss");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hub.pause = cases[i].pause;
+		hub.shutdown = cases[i].shutdown;
+		assert_string_equal(ask(c, cases[i].sql), "EZ");
+		assert_true(has_said(cases[i].sqlstate, strlen(cases[i].sqlstate) + 1));
+		assert_true(has_said(cases[i].message, strlen(cases[i].message) + 1));
+		assert_int_equal(hub.pause, cases[i].pause);
+	}
+	hub.shutdown = SHUTDOWN_NOT;
+	hub.pause = PAUSE_NOT;
+	registry_database(hub.registry, SLICE_LIT("shop"))->is_paused = true;
+	assert_string_equal(ask(c, "suspend"), "EZ");
+	assert_true(SAID("Mcannot suspend with paused databases"));
+}
+
+static void pause_makes_the_automatic_database_that_it_names(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	assert_string_equal(ask(c, "pause other"), "");
+	assert_true(registry_find_database(hub.registry, SLICE_LIT("other"))->is_paused);
+	assert_string_equal(hear(end), "CZ");
+	assert_int_equal(hub.pause, PAUSE_NOT);
+	assert_string_equal(ask(c, "resume other"), "CZ");
+	assert_false(registry_find_database(hub.registry, SLICE_LIT("other"))->is_paused);
+	disconnect(c, end);
+}
+
+static void what_is_cancelled_is_undone(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	ask(c, "pause");
+	hub.console->on_cancel(c);
+	assert_int_equal(hub.pause, PAUSE_ALL);
+	assert_string_equal(hear(end), "EZ");
+	assert_true(SAID("C57014"));
+	assert_int_equal(hub.pause, PAUSE_NOT);
+	assert_int_equal(hub.nwaits, 0);
+	disconnect(c, end);
+}
+
+static void what_nobody_waits_for_any_more_is_undone(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	ask(c, "pause shop");
+	hub.console->on_gone(c);
+	assert_string_equal(hear(end), "");
+	assert_false(registry_find_database(hub.registry, SLICE_LIT("shop"))->is_paused);
+	/* Unless the program ends: then it stays. */
+	c->state = CLIENT_CONSOLE;
+	ask(c, "pause");
+	hub.shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
+	hub.console->on_gone(c);
+	hear(end);
+	assert_int_equal(hub.pause, PAUSE_ALL);
+	assert_int_equal(hub.nwaits, 0);
+	disconnect(c, end);
+}
+
+static void a_suspended_pooler_without_admins_goes_on(void **state)
+{
+	int end;
+	struct client *c = connected(&end), *other = user("boss");
+
+	(void)state;
+	ask(c, "suspend");
+	assert_string_equal(hear(end), "CZ");
+	other->state = CLIENT_CLOSED;
+	hub.console->on_gone(other);
+	hear(end);
+	assert_int_equal(hub.pause, PAUSE_SUSPEND);
+	c->state = CLIENT_CLOSED;
+	hub.console->on_gone(c);
+	hear(end);
+	assert_int_equal(hub.pause, PAUSE_NOT);
+	disconnect(c, end);
+}
+
+static void who_waits_for_what_another_has_undone_is_told(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	ask(c, "pause");
+	assert_string_equal(ask(user("boss"), "resume"), "CZ");
+	assert_string_equal(hear(end), "EZ");
+	assert_true(SAID("MPAUSE was undone before it was complete"));
+	assert_int_equal(c->state, CLIENT_CONSOLE);
+	disconnect(c, end);
+}
+
 static int start(void **state)
 {
 	const char *error;
@@ -355,6 +569,14 @@ int main(void)
 		TEST(what_drivers_set_and_ask_first_is_faked_for_anyone),
 		TEST(queries_are_counted),
 		TEST(a_nul_byte_ends_nothing_but_the_message),
+#define SHOP_TEST(name) cmocka_unit_test_setup_teardown(name, open_shop, close_console)
+		SHOP_TEST(pause_and_suspend_are_answered_from_the_loop),
+		SHOP_TEST(what_does_not_fit_the_state_is_refused),
+		SHOP_TEST(pause_makes_the_automatic_database_that_it_names),
+		SHOP_TEST(what_is_cancelled_is_undone),
+		SHOP_TEST(what_nobody_waits_for_any_more_is_undone),
+		SHOP_TEST(a_suspended_pooler_without_admins_goes_on),
+		SHOP_TEST(who_waits_for_what_another_has_undone_is_told),
 		cmocka_unit_test_setup_teardown(pgbouncers_sqlstates_when_asked_for, open_compatible_console, close_console),
 	};
 

@@ -396,6 +396,127 @@ static void a_paused_connection_still_writes_what_waits(void **state)
 	assert_int_equal(s.ndrained, 1);
 }
 
+/* ------------------------------------------------------------------ suspended */
+
+static void a_suspended_connection_reads_nothing_until_it_goes_on(void **state)
+{
+	(void)state;
+	conn_suspend(&s.conn);
+	peer_says("hello");
+	peer_ends();
+	turn_a_few_times();
+	assert_int_equal(s.noffers + s.nclosed, 0);
+	assert_int_equal(conn_unsuspend(&s.conn), 0);
+	turn_until(s.nclosed == 1);
+	assert_true(has_seen("hello"));
+}
+
+static void a_suspended_connection_still_writes_what_waits(void **state)
+{
+	static char room[65536];
+	uint32_t count = 0;
+	size_t heard = 0, n;
+
+	(void)state;
+	write_until_backlogged(&count);
+	conn_suspend(&s.conn);
+	peer_says("not now");
+	while (s.ndrained == 0) {
+		while ((n = peer_hears(room, sizeof(room))) > 0)
+			heard += n;
+		turn(0.001);
+	}
+	heard += peer_hears(room, sizeof(room));
+	assert_int_equal(heard, count * sizeof(count));
+	assert_int_equal(s.noffers, 0);
+	/* With nothing left to write it is not watched at all. */
+	assert_false(ev_is_active(&s.conn.io));
+	conn_unsuspend(&s.conn);
+	turn_until(has_seen("not now"));
+}
+
+static void resuming_a_suspended_connection_counts_when_it_goes_on(void **state)
+{
+	(void)state;
+	s.take = 2;
+	s.pauses_on_bytes = true;
+	peer_says("abcd");
+	turn_until(s.noffers == 1);
+	conn_suspend(&s.conn);
+	s.take = SIZE_MAX;
+	s.pauses_on_bytes = false;
+	assert_int_equal(conn_resume(&s.conn), 0);
+	peer_says("ef");
+	turn_a_few_times();
+	assert_true(has_seen("ab"));
+	conn_unsuspend(&s.conn);
+	assert_true(has_seen("abcd"));
+	turn_until(has_seen("abcdef"));
+}
+
+static void what_was_paused_before_or_meanwhile_stays_so(void **state)
+{
+	(void)state;
+	s.take = 2;
+	s.pauses_on_bytes = true;
+	peer_says("abcd");
+	turn_until(s.noffers == 1);
+	conn_suspend(&s.conn);
+	conn_resume(&s.conn);
+	conn_pause(&s.conn);
+	conn_unsuspend(&s.conn);
+	turn_a_few_times();
+	assert_true(has_seen("ab"));
+	s.take = SIZE_MAX;
+	conn_resume(&s.conn);
+	assert_true(has_seen("abcd"));
+}
+
+static void bytes_kept_for_want_of_the_rest_are_not_offered_again_for_going_on(void **state)
+{
+	(void)state;
+	s.take = 0;
+	peer_says("half");
+	turn_until(s.noffers == 1);
+	conn_suspend(&s.conn);
+	conn_unsuspend(&s.conn);
+	turn_a_few_times();
+	assert_int_equal(s.noffers, 1);
+	s.take = SIZE_MAX;
+	peer_says(" and half");
+	turn_until(has_seen("half and half"));
+}
+
+static void going_on_says_when_it_closed_the_connection(void **state)
+{
+	(void)state;
+	s.take = 0;
+	peer_says("abcd");
+	turn_until(s.noffers == 1);
+	conn_suspend(&s.conn);
+	conn_resume(&s.conn);
+	s.closes_on_bytes = true;
+	assert_true(conn_unsuspend(&s.conn) == CONN_CLOSED);
+	/* And then nothing of this does anything any more. */
+	conn_suspend(&s.conn);
+	assert_int_equal(conn_unsuspend(&s.conn), 0);
+}
+
+static void a_suspended_connection_that_breaks_ends_when_it_goes_on(void **state)
+{
+	uint32_t count = 0;
+
+	(void)state;
+	write_until_backlogged(&count);
+	conn_suspend(&s.conn);
+	peer_ends();
+	turn_a_few_times();
+	assert_false(conn_is_backlogged(&s.conn));
+	assert_int_equal(s.nclosed, 0);
+	conn_unsuspend(&s.conn);
+	turn_until(s.nclosed == 1);
+}
+
 /* ------------------------------------------------------------------ failing */
 
 static void a_failed_write_is_found_by_the_reader_behind_the_last_bytes(void **state)
@@ -661,6 +782,13 @@ int main(void)
 		TEST(what_the_peer_does_not_take_waits_and_comes_in_order),
 		TEST(a_backlog_does_not_stop_the_reading),
 		TEST(a_paused_connection_still_writes_what_waits),
+		TEST(a_suspended_connection_reads_nothing_until_it_goes_on),
+		TEST(a_suspended_connection_still_writes_what_waits),
+		TEST(resuming_a_suspended_connection_counts_when_it_goes_on),
+		TEST(what_was_paused_before_or_meanwhile_stays_so),
+		TEST(bytes_kept_for_want_of_the_rest_are_not_offered_again_for_going_on),
+		TEST(going_on_says_when_it_closed_the_connection),
+		TEST(a_suspended_connection_that_breaks_ends_when_it_goes_on),
 		TEST(a_failed_write_is_found_by_the_reader_behind_the_last_bytes),
 		TEST(what_waits_is_dropped_when_the_peer_goes),
 		TEST(a_paused_connection_that_breaks_still_ends),

@@ -314,6 +314,25 @@ static void an_unknown_group_fails_and_leaves_no_file(void **state)
 	assert_int_equal(access("./.s.PGSQL.6435", F_OK), -1);
 }
 
+static void nobody_is_accepted_while_suspended(void **state)
+{
+	int port = free_port(), client;
+	struct listen_options o = options_for("127.0.0.1", port, "");
+	struct listeners *l = open_with(&o);
+
+	(void)state;
+	listeners_suspend(l);
+	client = connect_tcp("127.0.0.1", port);
+	assert_true(client >= 0);
+	turn_a_few_times();
+	assert_int_equal(naccepted, 0);
+	listeners_resume(l);
+	turn_until(naccepted == 1);
+	listeners_suspend(l);
+	listeners_close(&l);
+	close(client);
+}
+
 static void closing_tcp_leaves_unix_sockets_open(void **state)
 {
 	struct listen_options o = options_for("127.0.0.1,127.0.0.2", free_port(), ".");
@@ -406,6 +425,7 @@ int main(void)
 		TEST(a_folder_that_is_not_there_fails_all),
 		TEST(a_folder_name_too_long_for_a_socket_is_refused),
 		TEST(an_unknown_group_fails_and_leaves_no_file),
+		TEST(nobody_is_accepted_while_suspended),
 		TEST(closing_tcp_leaves_unix_sockets_open),
 		TEST(accepting_goes_on_when_descriptors_are_free_again),
 		TEST(tcp_options_are_set_and_zeros_leave_the_systems),

@@ -785,6 +785,19 @@ static void one_that_retires_gives_no_client_more_room(void **state)
 	assert_int_equal(pool_server_count(&pool), 3);
 }
 
+static void without_the_minimum_one_that_retires_makes_no_room(void **state)
+{
+	(void)state;
+	have_minimum(2);
+	pool_server_retire(&servers[0]);
+	/* A reload. */
+	pool.settings.min_size = 1;
+	acquire(0, NOW);
+	acquire(1, NOW);
+	acquire(2, NOW);
+	assert_false(wants(NOW));
+}
+
 /* ------------------------------------------------------------------ queues of pools */
 
 static void a_pool_waits_in_one_queue_at_a_time(void **state)
@@ -866,6 +879,7 @@ int main(void)
 		TEST(one_that_retires_is_given_out_until_then),
 		TEST(one_that_breaks_while_it_retires_makes_room_for_another),
 		TEST(one_that_retires_gives_no_client_more_room),
+		TEST(without_the_minimum_one_that_retires_makes_no_room),
 		TEST(a_pool_waits_in_one_queue_at_a_time),
 	};
 

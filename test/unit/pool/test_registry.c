@@ -209,6 +209,19 @@ static void an_automatic_database_can_be_dropped_with_its_pools(void **state)
 	assert_string_equal(registry_next_database(registry, NULL)->name->text, "b");
 }
 
+static void to_look_for_a_database_makes_none(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\n* = host=127.0.0.1\n[pgbouncer]\n");
+	assert_non_null(registry_find_database(registry, SLICE_LIT("shop")));
+	assert_null(registry_find_database(registry, SLICE_LIT("other")));
+	assert_string_equal(calls.p, "");
+	database("other");
+	assert_ptr_equal(registry_find_database(registry, SLICE_LIT("other")), database("other"));
+	reload("[databases]\nbooks = host=127.0.0.1\n[pgbouncer]\n");
+	assert_null(registry_find_database(registry, SLICE_LIT("shop")));
+}
+
 /* ------------------------------------------------------------------ users and pools */
 
 static void a_user_is_made_once(void **state)
@@ -708,6 +721,70 @@ static void pools_that_are_gone_are_under_no_bound(void **state)
 	assert_null(cap_full(pool("b", "ann"), &kind));
 }
 
+static void a_pool_can_be_dropped_and_made_again(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	p = pool("shop", "ann");
+	pool("books", "ann");
+	assert_int_equal(user("ann")->npools, 2);
+	strbuf_reset(&calls);
+	registry_drop_pool(registry, p);
+	assert_string_equal(calls.p, "freed shop/ann\n");
+	assert_int_equal(registry_pool_count(registry), 1);
+	assert_int_equal(user("ann")->npools, 1);
+	assert_null(database_next_pool(database("shop"), NULL));
+	assert_ptr_equal(pool("shop", "ann")->database, database("shop"));
+	assert_int_equal(registry_pool_count(registry), 2);
+}
+
+static void a_user_can_be_dropped(void **state)
+{
+	struct user *u;
+
+	(void)state;
+	open_with(two);
+	u = user("ann");
+	user("bob");
+	registry_drop_user(registry, u);
+	u = registry_next_user(registry, NULL);
+	assert_string_equal(u->name->text, "bob");
+	assert_null(registry_next_user(registry, u));
+}
+
+static void what_a_dropped_pool_has_counted_stays_with_its_database(void **state)
+{
+	struct database *db;
+	struct pool *p;
+
+	(void)state;
+	open_with("[databases]\n* = host=127.0.0.1\n[pgbouncer]\n");
+	p = pool("shop", "ann");
+	db = p->database;
+	assert_true(db->was_used);
+	p->stats.now.query_count = 5;
+	registry_turn_stats(registry);
+	p->stats.now.query_count = 7;
+	registry_drop_pool(registry, p);
+	assert_int_equal(db->gone.now.query_count, 7);
+	assert_int_equal(db->gone.last.query_count, 5);
+	assert_true(db->was_used);
+	/* Its last period goes on to count in the averages. */
+	registry_turn_stats(registry);
+	assert_int_equal(db->gone.before_last.query_count, 5);
+	assert_int_equal(db->gone.last.query_count, 7);
+	assert_int_equal(registry_gone_stats(registry)->now.query_count, 0);
+	p = pool("shop", "bob");
+	p->stats.now.query_count = 10;
+	registry_drop_database(registry, db);
+	assert_int_equal(registry_gone_stats(registry)->now.query_count, 17);
+	assert_int_equal(registry_gone_stats(registry)->last.query_count, 7);
+	registry_turn_stats(registry);
+	assert_int_equal(registry_gone_stats(registry)->last.query_count, 17);
+}
+
 /* ------------------------------------------------------------------ reload */
 
 static void a_reload_puts_the_new_settings_in_force(void **state)
@@ -836,6 +913,7 @@ int main(void)
 		TEST(without_a_star_unknown_databases_do_not_exist),
 		TEST(a_star_makes_databases_as_they_are_asked_for),
 		TEST(an_automatic_database_can_be_dropped_with_its_pools),
+		TEST(to_look_for_a_database_makes_none),
 		TEST(a_user_is_made_once),
 		TEST(a_pool_is_for_one_user_on_one_database),
 		TEST(a_forced_user_has_one_pool_for_all),
@@ -847,6 +925,9 @@ int main(void)
 		TEST(a_new_pool_of_a_paused_database_is_paused),
 		TEST(a_users_setting_comes_before_the_general_one),
 		TEST(iteration_meets_every_pool_and_user_once),
+		TEST(a_pool_can_be_dropped_and_made_again),
+		TEST(a_user_can_be_dropped),
+		TEST(what_a_dropped_pool_has_counted_stays_with_its_database),
 		TEST(a_database_has_the_hosts_of_its_entry_in_their_order),
 		TEST(databases_that_name_the_same_host_share_it),
 		TEST(an_automatic_database_has_the_hosts_of_the_star),

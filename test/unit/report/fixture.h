@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "conf/conf.h"
+#include "control/auth_query.h"
 #include "pool/registry.h"
 #include "proto/params.h"
 #include "session/client.h"
@@ -86,7 +87,8 @@ static inline void fixture_open(const char *ini)
 		.loop = loop_new(),
 	};
 	hub.dns = dns_new(hub.loop, &(struct dns_options){.resolv_conf = ""}, &error);
-	if (hub.registry == NULL || hub.params == NULL || hub.dns == NULL)
+	hub.auth_queries = auth_queries_new(hub.loop, hub.dns, &(struct auth_query_options){0});
+	if (hub.registry == NULL || hub.params == NULL || hub.dns == NULL || hub.auth_queries == NULL)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
 }
@@ -103,6 +105,7 @@ static inline void fixture_close(void)
 	paramset_unref(hub.params, &hub.no_params);
 	params_free(hub.params);
 	registry_free(hub.registry);
+	auth_queries_free(hub.auth_queries);
 	dns_free(hub.dns);
 	loop_free(hub.loop);
 }

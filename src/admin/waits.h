@@ -1,0 +1,45 @@
+/*
+ * Commands that are answered when sessions have come to a state: PAUSE and
+ * SUSPEND. The client waits, the loop does not. A command whose client leaves
+ * or cancels it before its end is undone.
+ *
+ * Whatever happens is only noted at first: answers are given, and pauses
+ * undone, from the loop, never from within what a session is doing.
+ */
+#pragma once
+#include <bsd/sys/queue.h>
+#include <ev.h>
+#include <stdbool.h>
+
+#include "session/client.h"
+
+enum wait_kind {
+	WAIT_PAUSE,
+	WAIT_PAUSE_DATABASE,
+	WAIT_SUSPEND,
+};
+
+struct waits {
+	struct hub *hub;
+	TAILQ_HEAD(, wait) list;
+	ev_timer look;
+};
+
+void waits_init(struct waits *w, struct hub *hub);
+
+/* At the end of the program; all zero is allowed. */
+void waits_fini(struct waits *w);
+
+/*
+ * The client waits from now on. database: of WAIT_PAUSE_DATABASE. is_own: what
+ * it waits for is its own command's doing, and is undone with it.
+ * False: out of memory.
+ */
+bool waits_add(struct waits *w, struct client *c, enum wait_kind kind, const char *database, bool is_own);
+
+/* Something has changed that may be waited for. */
+void waits_look(struct waits *w);
+
+/* The client's command is cancelled; the client has gone. */
+void waits_cancel(struct waits *w, struct client *c);
+void waits_forget(struct waits *w, const struct client *c);
