@@ -9,7 +9,7 @@ enum breaker_state breaker_state(const struct breaker *b)
 {
 	if (!b->is_open)
 		return BREAKER_CLOSED;
-	return b->nattempts > 0 ? BREAKER_HALF_OPEN : BREAKER_OPEN;
+	return b->is_probed ? BREAKER_HALF_OPEN : BREAKER_OPEN;
 }
 
 static bool has_failed(const struct breaker *b)
@@ -36,6 +36,7 @@ uint64_t breaker_wakes_at(const struct breaker *b)
 bool breaker_begins(struct breaker *b, uint64_t now)
 {
 	b->nattempts++;
+	b->is_probed = has_failed(b);
 	return has_failed(b) && now < b->backoff.retry_at;
 }
 
@@ -44,10 +45,8 @@ bool breaker_succeeds(struct breaker *b)
 	bool was_open = b->is_open;
 
 	b->nattempts--;
-	b->is_open = false;
-	b->nfailures = 0;
-	b->look_at = 0;
-	backoff_reset(&b->backoff);
+	b->is_probed = false;
+	breaker_forgets(b);
 	return was_open;
 }
 
@@ -58,6 +57,7 @@ bool breaker_fails(struct breaker *b, const struct breaker_limits *limits, enum 
 	uint64_t most = limits->most_wait_us;
 
 	b->nattempts--;
+	b->is_probed = false;
 	/* It has come a step nearer, from nobody there to somebody who is not ready: short waits again. */
 	if (stage == BREAKER_NOT_YET && b->stage != BREAKER_NOT_YET)
 		backoff_reset(&b->backoff);
@@ -78,10 +78,20 @@ bool breaker_fails(struct breaker *b, const struct breaker_limits *limits, enum 
 void breaker_looks_on(struct breaker *b, uint64_t now)
 {
 	b->nattempts--;
+	b->is_probed = false;
 	b->look_at = now + LOOK_EVERY_US;
 }
 
 void breaker_gives_up(struct breaker *b)
 {
 	b->nattempts--;
+	b->is_probed = false;
+}
+
+void breaker_forgets(struct breaker *b)
+{
+	b->is_open = false;
+	b->nfailures = 0;
+	b->look_at = 0;
+	backoff_reset(&b->backoff);
 }

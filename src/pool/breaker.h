@@ -41,6 +41,7 @@ struct breaker {
 	unsigned nfailures;              /* in a row */
 	unsigned nattempts;              /* under way */
 	bool is_open;
+	bool is_probed;                  /* by the attempt under way; others began before it failed */
 	enum breaker_stage stage;        /* of the last failure */
 	uint64_t look_at;                /* the next look; 0 none */
 };
@@ -65,9 +66,12 @@ uint64_t breaker_wakes_at(const struct breaker *b);
 /* An attempt begins. True: it is a look only. */
 bool breaker_begins(struct breaker *b, uint64_t now);
 
-/* Each attempt ends in one of these. True: the state has changed by it. */
+/* Each attempt ends in one of these. True: it is open no more, or has been opened by this. */
 bool breaker_succeeds(struct breaker *b);
 bool breaker_fails(struct breaker *b, const struct breaker_limits *limits, enum breaker_stage stage, uint64_t now,
 		   uint64_t began_at, uint32_t random);
 void breaker_looks_on(struct breaker *b, uint64_t now);  /* a look that got no connection */
 void breaker_gives_up(struct breaker *b);                /* nothing is known of how it would have ended */
+
+/* Somebody who must know says that all is well. */
+void breaker_forgets(struct breaker *b);

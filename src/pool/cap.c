@@ -6,8 +6,11 @@
 /* An idle server is not taken from a pool that has fewer of them before it has rested so long. */
 #define REST_US UINT64_C(100000)
 
-/* At each release only the first few in line are looked at: those who have waited longest. */
-#define LOOK_AT_MOST 8
+/* Who has waited may lag so far behind the pool that has had most; what it lags more is no claim. */
+#define CLAIM_US (4 * TURN_US)
+
+/* A line in which nobody has a turn is left alone for so long for each pool in it: there may be a thousand. */
+#define REST_OF_LINE_US 1
 
 void cap_init(struct cap *cap)
 {
@@ -33,11 +36,6 @@ void cap_leave(struct pool *pool, enum cap_kind kind)
 	seat->cap = NULL;
 }
 
-static bool is_full(const struct cap *cap)
-{
-	return cap->max != 0 && cap->count >= cap->max;
-}
-
 static uint64_t used(const struct cap_seat *seat, uint64_t now)
 {
 	return seat->used_us + (now - seat->since) * pool_server_count(seat->pool);
@@ -54,19 +52,6 @@ void cap_count(struct pool *pool, int change, uint64_t now)
 		seat->since = now;
 		seat->cap->count += (unsigned)change;
 	}
-}
-
-struct cap *cap_full(const struct pool *pool, enum cap_kind *kind)
-{
-	for (size_t i = 0; i < CAP_KINDS; i++) {
-		struct cap *cap = pool->seats[i].cap;
-
-		if (cap == NULL || !is_full(cap))
-			continue;
-		*kind = (enum cap_kind)i;
-		return cap;
-	}
-	return NULL;
 }
 
 /* ------------------------------------------------------------------ idle servers of others */
@@ -94,7 +79,7 @@ static struct pool_server *longest_idle(const struct pool *pool)
  */
 static uint64_t may_go_at(const struct pool_server *s, const struct pool *for_pool)
 {
-	if (pool_server_count(for_pool) < pool_server_count(s->pool) ||
+	if (pool_server_count(for_pool) + 1 < pool_server_count(s->pool) ||
 	    pool_server_count(for_pool) < for_pool->settings.guaranteed_size)
 		return s->idle_since;
 	return s->idle_since + REST_US;
@@ -136,36 +121,48 @@ static struct cap_seat *seat_of(const struct cap *cap, struct pool *pool)
 	return NULL;
 }
 
+static bool waits(const struct pool *pool)
+{
+	return pool->nwaiting + pool->nlogins > 0;
+}
+
+/* Since when the first of those who wait has. */
+static uint64_t waits_since(const struct pool *pool)
+{
+	const struct pool_client *query = TAILQ_FIRST(&pool->waiting), *login = TAILQ_FIRST(&pool->logins);
+
+	if (query == NULL || (login != NULL && login->waiting_since < query->waiting_since))
+		query = login;
+	return query->waiting_since;
+}
+
 /* Has, or waits for, what the bound is about. */
 static bool competes(const struct pool *pool)
 {
-	return pool->nwaiting > 0 || pool->nservers[POOL_SERVER_ACTIVE] > 0;
+	return waits(pool) || pool->nservers[POOL_SERVER_ACTIVE] > 0;
 }
 
-/* The least that any pool has had that is competing now: who joins them starts from there. */
-static uint64_t least_used(const struct cap *cap, const struct pool *but, uint64_t now)
+/* The most that any other pool has had that is competing now. */
+static uint64_t most_used(const struct cap *cap, const struct pool *but, uint64_t now)
 {
 	const struct cap_seat *seat;
-	uint64_t least = 0;
-	bool any = false;
+	uint64_t most = 0;
 
-	TAILQ_FOREACH(seat, &cap->seats, link) {
-		if (seat->pool == but || !competes(seat->pool))
-			continue;
-		if (!any || used(seat, now) < least)
-			least = used(seat, now);
-		any = true;
-	}
-	return least;
+	TAILQ_FOREACH(seat, &cap->seats, link)
+		if (seat->pool != but && competes(seat->pool) && used(seat, now) > most)
+			most = used(seat, now);
+	return most;
 }
 
+/* Only who has waited has a claim: whoever comes after a silence starts from where the others are. */
 void cap_block(struct cap *cap, struct pool *pool, enum cap_kind kind, uint64_t now)
 {
 	struct cap_seat *seat = &pool->seats[kind];
-	uint64_t least = least_used(cap, pool, now);
+	uint64_t claim = waits(pool) && waits_since(pool) == now ? 0 : CLAIM_US;
+	uint64_t most = most_used(cap, pool, now);
 
-	if (used(seat, now) < least) {
-		seat->used_us = least;
+	if (used(seat, now) + claim < most) {
+		seat->used_us = most - claim;
 		seat->since = now;
 	}
 	pool_block(pool, &cap->blocked);
@@ -178,20 +175,19 @@ void cap_block(struct cap *cap, struct pool *pool, enum cap_kind kind, uint64_t 
  */
 static bool is_before(const struct cap *cap, struct pool *a, struct pool *b, uint64_t now)
 {
-	const struct pool_client *one = TAILQ_FIRST(&a->waiting), *other = TAILQ_FIRST(&b->waiting);
 	unsigned a_has = pool_server_count(a), b_has = pool_server_count(b);
 	bool a_lacks = a_has < a->settings.guaranteed_size, b_lacks = b_has < b->settings.guaranteed_size;
 	uint64_t a_used = used(seat_of(cap, a), now), b_used = used(seat_of(cap, b), now);
 
-	if (one == NULL || other == NULL)
-		return one != NULL;
+	if (!waits(a) || !waits(b))
+		return waits(a) && !waits(b);
 	if (a_lacks != b_lacks)
 		return a_lacks;
-	if (a_has > b_has + 1 || b_has > a_has + 1)
+	if (a_has != b_has)
 		return a_has < b_has;
-	if (a_used > b_used + TURN_US || b_used > a_used + TURN_US)
+	if (a_used != b_used)
 		return a_used < b_used;
-	return one->waiting_since < other->waiting_since;
+	return waits_since(a) < waits_since(b);
 }
 
 struct pool *cap_next(struct cap *cap, uint64_t now)
@@ -211,7 +207,7 @@ static bool is_turn_of(const struct cap *cap, struct pool *other, const struct p
 {
 	unsigned has = pool_server_count(pool), other_has = pool_server_count(other);
 
-	if (other->nwaiting == 0)
+	if (!waits(other) || other->is_paused || other->is_dead)
 		return false;
 	if (other_has < other->settings.guaranteed_size)
 		return true;
@@ -221,24 +217,34 @@ static bool is_turn_of(const struct cap *cap, struct pool *other, const struct p
 	       used(seat_of(cap, (struct pool *)pool), now) > used(seat_of(cap, other), now) + TURN_US;
 }
 
+static bool yields_under(struct cap *cap, const struct pool *pool, uint64_t now)
+{
+	unsigned has = pool_server_count(pool);
+	struct pool *other;
+	uint64_t n = 0;
+
+	/* Who has no more than one that nobody had a turn against need not ask again at once. */
+	if (now < cap->look_at && has <= cap->looked_with)
+		return false;
+	TAILQ_FOREACH(other, &cap->blocked, blocked_link) {
+		if (is_turn_of(cap, other, pool, now))
+			return true;
+		n++;
+	}
+	cap->look_at = now + n * REST_OF_LINE_US;
+	cap->looked_with = has;
+	return false;
+}
+
 bool cap_yields_to_others(const struct pool *pool, uint64_t now)
 {
-	unsigned looked = 0;
-
 	if (pool_server_count(pool) <= pool->settings.guaranteed_size)
 		return false;
 	for (size_t i = 0; i < CAP_KINDS; i++) {
-		const struct cap *cap = pool->seats[i].cap;
-		struct pool *other;
+		struct cap *cap = pool->seats[i].cap;
 
-		if (cap == NULL || !is_full(cap))
-			continue;
-		TAILQ_FOREACH(other, &cap->blocked, blocked_link) {
-			if (is_turn_of(cap, other, pool, now))
-				return true;
-			if (++looked == LOOK_AT_MOST)
-				break;
-		}
+		if (cap != NULL && cap_is_full(cap) && yields_under(cap, pool, now))
+			return true;
 	}
 	return false;
 }

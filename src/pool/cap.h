@@ -6,8 +6,8 @@
  * the pool with the most to spare makes room. When none is idle, pools take
  * turns: a server that its pool releases is given up if another pool has fewer
  * of them, or, where the counts differ by one only, has had less of them for
- * some time. What counts is what a pool has had while it competed: time spent
- * without waiting clients is no claim on others.
+ * some time. What counts is what a pool has had while it competed: silence is
+ * no claim on others.
  *
  * No pool gives up servers below its guaranteed_pool_size.
  */
@@ -19,6 +19,8 @@ struct cap {
 	unsigned count;                  /* servers under it */
 	TAILQ_HEAD(, cap_seat) seats;    /* pools under it */
 	struct pool_queue blocked;       /* those that wait for room */
+	uint64_t look_at;                /* the line was gone through for a pool with so many servers: not again before */
+	unsigned looked_with;
 };
 
 void cap_init(struct cap *cap);
@@ -30,8 +32,10 @@ void cap_leave(struct pool *pool, enum cap_kind kind);
 /* A server of the pool joins or leaves; called by pool_server_join() and _leave(). */
 void cap_count(struct pool *pool, int change, uint64_t now);
 
-/* The first bound that leaves the pool no room for one more; NULL: there is room. */
-struct cap *cap_full(const struct pool *pool, enum cap_kind *kind);
+static inline bool cap_is_full(const struct cap *cap)
+{
+	return cap->max != 0 && cap->count >= cap->max;
+}
 
 /*
  * An idle server of another pool under this bound that may go for a client

@@ -31,19 +31,22 @@ static bool is_sooner(uint64_t at, uint64_t than)
 	return at != 0 && (than == 0 || at < than);
 }
 
-/* Of the hosts that may not be connected to one is kept: rather one that is not down, rather one that may be soon. */
+/* One that is only busy before one that failed, before one that is down. */
+static int rank_of(enum pool_hold hold)
+{
+	return hold == HOLD_HOST_CONNECTS ? 0 : hold == HOLD_RETRY ? 1 : 2;
+}
+
+/* Of the hosts that may not be connected to one is kept, the one that may be soonest. */
 static void note_held(struct opening *o, struct host *host)
 {
 	enum pool_hold hold = hold_of(host);
 	uint64_t at = breaker_wakes_at(&host->breaker);
 
-	if (o->host != NULL) {
-		bool is_better = o->hold == HOLD_BREAKER && hold != HOLD_BREAKER;
-		bool is_worse = o->hold != HOLD_BREAKER && hold == HOLD_BREAKER;
-
-		if (is_worse || (!is_better && !is_sooner(at, o->again_at)))
-			return;
-	}
+	/* 0: as soon as an attempt that is under way ends. */
+	if (o->host != NULL &&
+	    (rank_of(hold) > rank_of(o->hold) || (rank_of(hold) == rank_of(o->hold) && at >= o->again_at)))
+		return;
 	o->hold = hold;
 	o->host = host;
 	o->again_at = at;
@@ -179,22 +182,36 @@ bool opening_next_host(const struct pool *pool, uint64_t now, unsigned first, un
 	return false;
 }
 
-/* Only for clients is a server of another pool closed; the minimum waits until there is room. */
+/* A server of another pool is closed only for clients; the minimum waits until there is room. */
+static struct pool_server *find_victim(const struct pool *pool, const struct cap *cap, uint64_t now, struct opening *o)
+{
+	return pool_has_need(pool, now) ? cap_victim(cap, pool, now, &o->again_at) : NULL;
+}
+
+/* Under each bound that is reached somebody has to make room, or nobody does. */
 static bool find_room(const struct pool *pool, uint64_t now, struct opening *o)
 {
 	static const enum pool_hold holds[] = {
 		[CAP_DATABASE] = HOLD_MAX_DB, [CAP_USER] = HOLD_MAX_USER, [CAP_ALL] = HOLD_MAX_ALL};
-	struct cap *cap = cap_full(pool, &o->cap_kind);
 
-	if (cap == NULL)
-		return true;
-	if (pool_has_need(pool, now))
-		o->victim = cap_victim(cap, pool, now, &o->again_at);
-	if (o->victim != NULL)
-		return true;
-	o->cap = cap;
-	o->hold = holds[o->cap_kind];
-	return false;
+	for (size_t i = 0; i < CAP_KINDS; i++) {
+		struct cap *cap = pool->seats[i].cap;
+		struct pool_server *victim;
+
+		if (cap == NULL || !cap_is_full(cap))
+			continue;
+		victim = find_victim(pool, cap, now, o);
+		if (victim == NULL) {
+			o->victim = NULL;
+			o->cap = cap;
+			o->cap_kind = (enum cap_kind)i;
+			o->hold = holds[i];
+			return false;
+		}
+		if (o->victim == NULL)
+			o->victim = victim;
+	}
+	return true;
 }
 
 bool opening_find(const struct pool *pool, uint64_t now, struct opening *o)

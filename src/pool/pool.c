@@ -89,7 +89,7 @@ bool pool_server_retire(struct pool_server *s)
 {
 	struct pool *pool = s->pool;
 
-	if (!keeps_minimum(pool) || pool_server_count(pool) > pool->settings.min_size)
+	if (!keeps_minimum(pool) || pool_open_count(pool) > pool->settings.min_size)
 		return true;
 	if (pool->nretiring == 0) {
 		s->is_retiring = true;

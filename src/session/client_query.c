@@ -57,7 +57,9 @@ static bool acquire(struct client *c)
 		return false;
 	case POOL_QUEUED:
 		client_enter(c, CLIENT_WAITING);
-		pool_session_fill(pool);
+		/* A pool that waits for something itself waits for it with one client more, too. */
+		if (pool->blocked_in == NULL || pool->nwaiting == 1)
+			pool_session_fill(pool);
 		return false;
 	}
 	return false;

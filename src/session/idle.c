@@ -26,6 +26,7 @@ static void close_minimum(struct pool *pool)
 {
 	struct pool_server *slot;
 
+	pool->is_known = false;
 	while (pool->settings.min_size > 0 && (slot = TAILQ_FIRST(&pool->idle)) != NULL)
 		server_close(server_of_slot(slot), "pool idle timeout");
 }

@@ -13,8 +13,12 @@ bool pause_holds(const struct hub *hub, const struct database *db)
 /* What went wrong before the pause is no reason to send anybody away during it, nor to wait after it. */
 static void forget_failure(struct pool *pool)
 {
+	const struct database *db = pool->database;
+
 	if (pool_session(pool)->renewal == NULL)
 		pool_session_try_again(pool);
+	for (unsigned i = 0; i < db->nhosts; i++)
+		breaker_forgets(&db->hosts[i]->breaker);
 }
 
 static void hold(struct hub *hub, struct pool *pool)
@@ -29,6 +33,7 @@ static void serve(struct hub *hub, struct pool *pool)
 	pool->is_paused = pause_holds(hub, pool->database);
 	if (pool->is_paused)
 		return;
+	forget_failure(pool);
 	server_serve_waiting(pool);
 	pool_session_fill(pool);
 }

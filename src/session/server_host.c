@@ -117,12 +117,44 @@ void server_host_take(struct server *s, struct host *host)
 	s->is_look = breaker_begins(&host->breaker, s->attempt_at);
 }
 
+static bool is_listed(const struct database *db, const struct host *host)
+{
+	for (unsigned i = 0; i < db->nhosts; i++)
+		if (db->hosts[i] == host)
+			return true;
+	return false;
+}
+
+/* Pools in another host's queue that may find this one better now; the others keep their order. */
+static void serve_listed(struct pool_queue *queue, const struct host *host)
+{
+	struct pool *p;
+
+	for (unsigned n = count(queue); n > 0 && (p = TAILQ_FIRST(queue)) != NULL; n--) {
+		if (is_listed(p->database, host))
+			pool_session_fill(p);
+		else
+			pool_block(p, queue);
+	}
+}
+
+static void serve_others(const struct host *host)
+{
+	for (struct host *h = hosts_next(host->table, NULL); h != NULL; h = hosts_next(host->table, h))
+		if (h != host)
+			serve_listed(&h->blocked, host);
+}
+
 static void note_success(struct hub *hub, struct host *host)
 {
+	bool had_failed = host->breaker.backoff.retry_at != 0;
+
 	if (breaker_succeeds(&host->breaker))
 		log_info("host %s is up again", host->key);
 	failure_clear(&host->failure);
 	serve_queue(hub, host);
+	if (had_failed)
+		serve_others(host);
 }
 
 void server_host_answered(struct server *s)
@@ -240,6 +272,7 @@ void host_set_role(struct hub *hub, struct host *host, enum host_role_kind role,
 	retire_servers(hub, host);
 	fill_queue(hosts_unsuited(host->table));
 	serve_queue(hub, host);
+	serve_others(host);
 }
 
 /*

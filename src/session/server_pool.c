@@ -177,7 +177,8 @@ bool pool_session_is_down(const struct pool *pool)
 {
 	struct opening o;
 
-	if (pool->is_paused || pool_open_count(pool) > 0)
+	/* One that is on its way, a probe it may be, will tell. */
+	if (pool->is_paused || pool_server_count(pool) > 0)
 		return false;
 	if (is_refused(pool))
 		return true;

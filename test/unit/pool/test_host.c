@@ -208,7 +208,7 @@ static void states_and_roles_have_words(void **state)
 	assert_string_equal(host_state_text(&host), "failing");
 	host.breaker.is_open = true;
 	assert_string_equal(host_state_text(&host), "down");
-	host.breaker.nattempts = 1;
+	host.breaker.is_probed = true;
 	assert_string_equal(host_state_text(&host), "probing");
 }
 

@@ -23,6 +23,20 @@ static bool refuses;
 /* The hosts that are gone: "127.0.0.1:5432", one a line. */
 static struct strbuf gone;
 
+/* The first bound that is reached; NULL: there is room under all of them. */
+static struct cap *cap_full(const struct pool *p, enum cap_kind *kind)
+{
+	for (size_t i = 0; i < CAP_KINDS; i++) {
+		struct cap *cap = p->seats[i].cap;
+
+		if (cap == NULL || !cap_is_full(cap))
+			continue;
+		*kind = (enum cap_kind)i;
+		return cap;
+	}
+	return NULL;
+}
+
 static bool note_pool(void *arg, struct pool *pool)
 {
 	assert_ptr_equal(arg, &calls);
@@ -421,11 +435,12 @@ static void iteration_meets_every_pool_and_user_once(void **state)
 /* All hosts that are known, in the order in which they came: "a:1 b:2 ". */
 static void assert_hosts(const char *expected)
 {
+	const struct hosts *hosts = registry_hosts(registry);
 	struct strbuf text;
 
 	strbuf_init(&text);
 	strbuf_add_str(&text, "");
-	for (struct host *h = hosts_next(registry_hosts(registry), NULL); h != NULL; h = hosts_next(registry_hosts(registry), h))
+	for (struct host *h = hosts_next(hosts, NULL); h != NULL; h = hosts_next(hosts, h))
 		strbuf_addf(&text, "%s ", h->key);
 	assert_string_equal(text.p, expected);
 	strbuf_fini(&text);
@@ -629,7 +644,8 @@ static void without_a_bound_a_pool_is_not_slowed_by_any(void **state)
 	(void)state;
 	open_with(two);
 	assert_false(pool("shop", "ann")->is_capped);
-	reload("[databases]\nshop = host=127.0.0.1 max_db_connections=1\nbooks = host=127.0.0.1 dbname=library\n[pgbouncer]\n");
+	reload("[databases]\nshop = host=127.0.0.1 max_db_connections=1\nbooks = host=127.0.0.1 dbname=library\n"
+	       "[pgbouncer]\n");
 	assert_true(pool("shop", "ann")->is_capped);
 	assert_false(pool("books", "ann")->is_capped);
 	reload("[databases]\nshop = host=127.0.0.1\nbooks = host=127.0.0.1 dbname=library\n"
