@@ -11,6 +11,7 @@ static const char *const auth_type_words[] = {"any", "trust", "plain", "md5", "s
 					      "cert", "hba", "ldap", "pam", NULL};
 static const char *const tls_mode_words[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", NULL};
 static const char *const tls_negotiation_words[] = {"postgres", "direct", NULL};
+static const char *const server_abandoned_words[] = {"rollback", "close", NULL};
 static const char *const load_balance_words[] = {"disable", "round-robin", NULL};
 static const char *const sqlstate_compat_words[] = {"postgresql", "pgbouncer", NULL};
 

@@ -17,7 +17,7 @@
 #include "proto/startup.h"
 #include "session/server.h"
 
-/* A server that does not close the connection in this time has not got the request. */
+/* A server that does not close the connection in this time will not carry out the request for long. */
 #define CANCEL_TIMEOUT_US (10 * CLOCK_SECOND)
 
 struct cancel_request {
@@ -31,7 +31,7 @@ struct cancel_request {
 	struct strbuf packet;
 	struct tls_context *tls;         /* as the server's connection has it; NULL: plain */
 	char host[256];                  /* whose certificate is expected */
-	bool is_direct_tls, is_sent;
+	bool is_direct_tls, is_sent, is_overdue;
 };
 
 static void end_requester(const struct cancel_request *r)
@@ -49,8 +49,17 @@ static void let_server_go(const struct cancel_request *r)
 	if (s == NULL || s->id != r->server_id || s->phase == SERVER_CLOSED)
 		return;
 	s->ncancels--;
-	if (s->ncancels == 0 && s->slot.state == POOL_SERVER_BEING_CANCELED)
-		server_offer(s);
+	if (r->is_sent && r->is_overdue) {
+		/* It may lie in the socket of a server that hangs, and be carried out whenever that goes on. */
+		server_log(s, LOG_LEVEL_WARNING, "no answer to a cancel request: the connection will be closed");
+		s->slot.close_needed = true;
+	}
+	if (s->ncancels > 0)
+		return;
+	if (s->slot.state == POOL_SERVER_BEING_CANCELED)
+		server_release(s);
+	else if (s->phase == SERVER_TASK && s->task == TASK_DRAIN)
+		server_abandon_go_on(s);
 }
 
 static void finish(struct cancel_request *r)
@@ -138,7 +147,10 @@ static void on_buried(struct conn *conn)
 
 static void on_deadline(struct deadline *d)
 {
-	finish((struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline)));
+	struct cancel_request *r = (struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline));
+
+	r->is_overdue = true;
+	finish(r);
 }
 
 static const struct conn_ops ops = {.on_connected = on_connected,
@@ -225,10 +237,9 @@ static bool start(struct server *s, const struct client *requester)
 	return true;
 }
 
-void cancel_request_send(struct server *s)
+bool cancel_request_send(struct server *s)
 {
-	if (s->cancel_key_size > 0)
-		start(s, NULL);
+	return s->cancel_key_size > 0 && start(s, NULL);
 }
 
 void cancel_request_start(struct client *requester, struct slice key)
