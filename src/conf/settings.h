@@ -56,6 +56,7 @@ enum target_session_attrs {
 	TARGET_ANY, TARGET_READ_WRITE, TARGET_READ_ONLY, TARGET_PRIMARY, TARGET_STANDBY, TARGET_PREFER_STANDBY,
 };
 enum server_down_action { SERVER_DOWN_FAIL, SERVER_DOWN_WAIT };
+enum server_abandoned { SERVER_ABANDONED_ROLLBACK, SERVER_ABANDONED_CLOSE };
 enum sqlstate_compat { SQLSTATE_COMPAT_POSTGRESQL, SQLSTATE_COMPAT_PGBOUNCER };
 
 /* Every setting as a member; names and C types come from settings.def. */

@@ -37,7 +37,10 @@ struct conn_ops {
 	size_t (*on_bytes)(struct conn *c, const uint8_t *p, size_t n);
 	/* What had to wait for the peer to read has all been written. */
 	void (*on_drained)(struct conn *c);
-	/* The stream has ended, error 0, or failed, or could not be connected. The handler calls conn_close(). */
+	/*
+	 * The stream has ended, error 0, or failed, or could not be connected. The handler calls conn_close(); of an
+	 * end it may as well conn_pause(), and hears of it again when it has resumed.
+	 */
 	void (*on_closed)(struct conn *c, int error);
 	/* The loop has forgotten it: its memory may go. */
 	void (*on_buried)(struct conn *c);
@@ -105,6 +108,13 @@ void conn_suspend(struct conn *c);
 
 /* Goes on where it stopped. CONN_CLOSED when that closed the connection, else 0. */
 size_t conn_unsuspend(struct conn *c);
+
+/* Bytes that were read and not taken yet, which on_bytes() will be offered again. */
+static inline const uint8_t *conn_kept(const struct conn *c, size_t *n)
+{
+	*n = buf_bytes(c->in);
+	return *n == 0 ? NULL : c->in->data + c->in->start;
+}
 
 /* Tries to write what waits, closes the socket, forgets buffers; freed by on_buried() at the end of this turn. */
 void conn_close(struct conn *c);

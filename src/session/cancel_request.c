@@ -47,14 +47,17 @@ static void let_server_go(const struct cancel_request *r, enum close_reason why)
 	if (s == NULL || s->id != r->server_id || s->phase == SERVER_CLOSED)
 		return;
 	s->ncancels--;
-	if (may_hit)
+	if (may_hit) {
+		server_log(s, LOG_LEVEL_WARNING, "no answer to a cancel request: the connection will be closed");
 		s->slot.close_needed = true;
-	if (s->ncancels > 0 || s->slot.state != POOL_SERVER_BEING_CANCELED)
+		s->retired_because = close_reasons[why].text;
+	}
+	if (s->ncancels > 0)
 		return;
-	if (may_hit)
-		server_close(s, close_reasons[why].text);
-	else
-		server_offer(s);
+	if (s->slot.state == POOL_SERVER_BEING_CANCELED)
+		server_release(s);
+	else if (s->phase == SERVER_TASK && s->task == TASK_DRAIN)
+		server_abandon_go_on(s);
 }
 
 static void finish_for(struct cancel_request *r, enum close_reason why)
@@ -233,10 +236,9 @@ static bool start(struct server *s, const struct client *requester)
 	return true;
 }
 
-void cancel_request_send(struct server *s)
+bool cancel_request_send(struct server *s)
 {
-	if (s->cancel_key_size > 0)
-		start(s, NULL);
+	return s->cancel_key_size > 0 && start(s, NULL);
 }
 
 void cancel_request_start(struct client *requester, struct slice key)

@@ -165,10 +165,25 @@ static void close_for_tls(struct client *c)
 	strbuf_fini(&text);
 }
 
+/*
+ * A client that sends a query and Terminate, and waits for nothing, still
+ * wants the query run: PostgreSQL would. It comes to that in its turn.
+ */
+static bool has_left_a_query(const struct client *c)
+{
+	bool is_served_later = c->state == CLIENT_WAITING || (c->server != NULL && c->server->phase != SERVER_READY);
+
+	return is_served_later && !c->conn.is_broken && client_has_taken_leave(c);
+}
+
 static void on_closed(struct conn *conn, int error)
 {
 	struct client *c = (struct client *)conn;
 
+	if (error == 0 && has_left_a_query(c)) {
+		conn_pause(conn);
+		return;
+	}
 	if (error == EPROTO && conn->tls != NULL)
 		close_for_tls(c);
 	else
@@ -247,19 +262,28 @@ static void uncount(struct client *c)
 		c->hub->nclients--;
 }
 
+static enum leaving leaving_of(const struct client *c, enum close_reason why)
+{
+	if (why == CLOSE_POOLER_SHUTDOWN)
+		return LEAVING_WITH_POOLER;
+	if (c->remain > 0)
+		return LEAVING_MID_MESSAGE;
+	return why == CLOSE_CLIENT_QUIT ? LEAVING_ORDERLY : LEAVING_VANISHED;
+}
+
 /* What becomes of the server of a client that has gone. */
-static void dispose_of_server(struct server *s)
+static void dispose_of_server(struct server *s, enum leaving how)
 {
 	s->client = NULL;
 	if (s->phase == SERVER_TASK)
 		return; /* goes to the next client when the task is done */
-	if (server_is_between_transactions(s))
+	if (how != LEAVING_MID_MESSAGE && server_is_between_transactions(s))
 		server_release(s);
 	else
-		server_close(s, "client disconnect while server was not ready");
+		server_abandon(s, how);
 }
 
-static void destroy(struct client *c)
+static void destroy(struct client *c, enum close_reason why)
 {
 	struct hub *hub = c->hub;
 	struct server *s = c->server;
@@ -274,7 +298,7 @@ static void destroy(struct client *c)
 	c->state = CLIENT_CLOSED;
 	conn_close(&c->conn);
 	if (s != NULL)
-		dispose_of_server(s);
+		dispose_of_server(s, leaving_of(c, why));
 	if (was_on_console)
 		hub->console->on_gone(c);
 	hub_note_quiet(hub);
@@ -333,7 +357,7 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 	}
 	c->hub->closes[why]++;
 	log_closing(c, why, text);
-	destroy(c);
+	destroy(c, why);
 }
 
 /* The reason's text with the subject in the place of %s. */

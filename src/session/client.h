@@ -128,4 +128,6 @@ void client_login_free(struct client_login **login);
 
 /* Bytes arrived from a logged-in client. (client_query.c) */
 size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n);
+/* What it has said and nobody has looked at yet ends in a Terminate. */
+bool client_has_taken_leave(const struct client *c);
 size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n);

@@ -216,6 +216,20 @@ static size_t waiting_console_bytes(struct client *c, const uint8_t *p, size_t n
 	return 0;
 }
 
+bool client_has_taken_leave(const struct client *c)
+{
+	size_t pos = 0, n;
+	const uint8_t *p = conn_kept(&c->conn, &n);
+	struct msg m;
+
+	while (pos < n && msg_peek(p + pos, n - pos, INT32_MAX, &m) == PEEK_OK && m.have == m.len) {
+		if (client_rule(m.type) == REQUEST_TERMINATE)
+			return true;
+		pos += MSG_HEADER_SIZE + m.len;
+	}
+	return false;
+}
+
 size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
 {
 	struct strbuf out;

@@ -425,6 +425,9 @@ void server_release(struct server *s)
 		why = "given up: another pool needs the connection";
 	if (why != NULL)
 		server_close(s, why);
+	else if (s->ncancels > 0)
+		/* It would hit the reset query, or the next client's. It is released once more behind it. */
+		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
 	else if (needs_reset(s))
 		server_task_start(s, TASK_RESET);
 	else

@@ -29,6 +29,8 @@ enum server_task {
 	TASK_CHECK,              /* server_check_query */
 	TASK_RESET,              /* server_reset_query */
 	TASK_SWITCH,             /* the client's session parameters */
+	TASK_DRAIN,              /* none: what a client that has gone had asked for, up to its last reply */
+	TASK_ROLLBACK,           /* the end of its transaction */
 };
 
 struct secret_renewal;
@@ -40,9 +42,9 @@ struct server_login;
 struct server {
 	struct conn conn;                /* first: a conn's callbacks cast */
 	struct pool_server slot;
-	struct deadline deadline;        /* connecting and logging in; later idle */
+	struct deadline deadline;        /* connecting, logging in, statements of our own; later idle */
 	struct deadline lifetime;
-	struct deadline query_deadline;  /* see session/timeouts.h */
+	struct deadline query_deadline;  /* see session/timeouts.h; and server_abandon.c once the client has left */
 	struct deadline xact_deadline;
 	struct hub *hub;
 	struct client *client;           /* whose it is */
@@ -53,6 +55,7 @@ struct server {
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
 	uint64_t request_at;             /* when it last got a client */
+	uint64_t dropped;                /* TASK_DRAIN: bytes of replies that nobody wants */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	char status;                     /* of the last ReadyForQuery: I, T or E */
 	uint8_t phase;                   /* enum server_phase */
@@ -221,6 +224,27 @@ void server_release(struct server *s);
 void server_task_start(struct server *s, enum server_task task);
 size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n);
 
+/* How a client has left a server in the middle of something. */
+enum leaving {
+	LEAVING_ORDERLY,         /* by Terminate: what it has sent before is to be run */
+	LEAVING_VANISHED,        /* nobody waits for an answer any more */
+	LEAVING_MID_MESSAGE,     /* nor can anything be said behind what it has sent */
+	LEAVING_WITH_POOLER,     /* the servers are about to be closed, and PostgreSQL rolls back by itself */
+};
+
+/*
+ * Brings a server whose client has left back to its pool, or closes it, as
+ * server_abandoned says. It has no client any more. (server_abandon.c)
+ */
+void server_abandon(struct server *s, enum leaving how);
+
+/* One message of TASK_DRAIN has come, and owed_reply() knows of it. The server may be closed or another's behind this. */
+void server_abandon_note(struct server *s, const struct msg *m);
+
+/* No cancel request is under way any more: TASK_DRAIN may be over. TASK_ROLLBACK is. */
+void server_abandon_go_on(struct server *s);
+void server_abandon_rolled_back(struct server *s);
+
 /* After a task, or when nothing had to be done: gives the server to whoever waits. */
 void server_offer(struct server *s);
 
@@ -232,6 +256,9 @@ void server_serve_waiting(struct pool *pool);
 
 /* Bytes from a server that is idle or a client's. (server_query.c) */
 size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);
+
+/* Counts a query that has been answered, and the transaction if that is over; nothing owed any more: the clocks stop. */
+void server_count_query(struct server *s);
 
 /* A whole ParameterStatus of this server's; false: out of memory or malformed. */
 bool server_note_parameter(struct server *s, const struct msg *m);
@@ -248,8 +275,8 @@ bool server_is_between_transactions(const struct server *s);
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Cancels what the server runs, on our own account, shortly before the server is closed. */
-void cancel_request_send(struct server *s);
+/* Cancels what the server runs, on our own account. False: the request could not even be begun. */
+bool cancel_request_send(struct server *s);
 
 /* A cancel request for what this client runs. (cancel_request.c) */
 void cancel_request_start(struct client *requester, struct slice key);

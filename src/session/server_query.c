@@ -61,7 +61,7 @@ static bool note_parameter(struct server *s, const struct msg *m)
 	return true;
 }
 
-static void count_ready(struct server *s)
+void server_count_query(struct server *s)
 {
 	struct stats *stats = &s->slot.pool->stats.now;
 	uint64_t now = clock_us();
@@ -71,16 +71,21 @@ static void count_ready(struct server *s)
 	if (s->query_at != 0)
 		stats->query_time += now - s->query_at;
 	s->query_at = goes_on ? now : 0;
-	if (goes_on)
-		timeouts_next_query_begins(s);
-	else
-		timeouts_query_ends(s);
 	if (s->status != 'I')
 		return;
 	stats->xact_count++;
 	if (s->xact_at != 0)
 		stats->xact_time += now - s->xact_at;
 	s->xact_at = goes_on ? now : 0;
+}
+
+static void count_ready(struct server *s)
+{
+	server_count_query(s);
+	if (owed_is_clear(&s->owed))
+		timeouts_query_ends(s);
+	else
+		timeouts_next_query_begins(s);
 }
 
 /*

@@ -1,7 +1,9 @@
 /*
  * Statements that we run ourselves on a server between two clients:
- * connect_query, server_check_query, server_reset_query, and the switch to a
- * client's session parameters. Their replies end here.
+ * connect_query, server_check_query, server_reset_query, the end of a
+ * transaction that was left open, and the switch to a client's session
+ * parameters. Their replies end here, and so do those of a query whose client
+ * has gone (TASK_DRAIN; what that leads to is in server_abandon.c).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +38,12 @@ static void write_switch(struct server *s, struct strbuf *out)
 	owed_sent(&s->owed, 'S');
 }
 
+/* The login's covers the connect_query, too; what a client has left behind has one for all of it. */
+static bool has_deadline_already(enum server_task task)
+{
+	return task == TASK_CONNECT_QUERY || task == TASK_DRAIN || task == TASK_ROLLBACK;
+}
+
 void server_task_start(struct server *s, enum server_task task)
 {
 	const struct settings *set = hub_settings(s->hub);
@@ -44,8 +52,7 @@ void server_task_start(struct server *s, enum server_task task)
 	s->task = (uint8_t)task;
 	s->phase = SERVER_TASK;
 	s->is_failed_task = false;
-	/* The login's covers the connect_query, too. */
-	if (task != TASK_CONNECT_QUERY)
+	if (!has_deadline_already(task))
 		deadline_arm(&s->deadline, pool_session(s->slot.pool)->server_connect);
 	strbuf_init(&out);
 	switch (task) {
@@ -61,6 +68,12 @@ void server_task_start(struct server *s, enum server_task task)
 		break;
 	case TASK_SWITCH:
 		write_switch(s, &out);
+		break;
+	case TASK_DRAIN:
+		break;
+	case TASK_ROLLBACK:
+		pool_server_enter(&s->slot, POOL_SERVER_TESTED);
+		write_query(s, "ROLLBACK", &out);
 		break;
 	}
 	/* Out of memory shows as a server that never answers in its task; better to end it. */
@@ -173,6 +186,8 @@ static const char *failure_of(const struct server *s)
 		return "test query failed";
 	case TASK_RESET:
 		return "reset query failed";
+	case TASK_ROLLBACK:
+		return "rollback failed";
 	default:
 		return "switch of session parameters failed";
 	}
@@ -194,8 +209,8 @@ static void finish_switch(struct server *s)
 	conn_resume(&c->conn);
 }
 
-/* ReadyForQuery: the task is done. False: the server was closed. */
-static bool finish(struct server *s)
+/* ReadyForQuery: the task is done. The server may be closed behind this, or another's, or in the next task. */
+static void finish(struct server *s)
 {
 	if (s->status != 'I' || (s->is_failed_task && s->task != TASK_SWITCH) ||
 	    (s->task == TASK_RESET && !forget_unreported(s))) {
@@ -205,24 +220,35 @@ static bool finish(struct server *s)
 			server_login_refused(s, failure_of(s));
 		else
 			server_close(s, failure_of(s));
-		return false;
+		return;
 	}
 	if (s->task == TASK_SWITCH) {
 		finish_switch(s);
 	} else if (s->task == TASK_CONNECT_QUERY) {
 		server_ready(s);
+	} else if (s->task == TASK_ROLLBACK) {
+		server_abandon_rolled_back(s);
 	} else {
 		s->phase = SERVER_READY;
 		deadline_disarm(&s->deadline);
 		server_offer(s);
 	}
-	return s->phase != SERVER_CLOSED;
 }
 
 /* Whether a message of this type is looked into, so that all of it has to be here. */
 static bool is_needed_whole(const struct server *s, char type)
 {
-	return type == 'E' || type == 'S' || type == 'Z' || (type == 'D' && s->task == TASK_SWITCH);
+	switch (type) {
+	case 'S':
+	case 'Z':
+		return true;
+	case 'E':
+		return s->task != TASK_DRAIN;
+	case 'D':
+		return s->task == TASK_SWITCH;
+	default:
+		return false;
+	}
 }
 
 /* False: the server makes no sense. */
@@ -232,7 +258,8 @@ static bool take_message(struct server *s, const struct msg *m)
 		return false;
 	switch (m->type) {
 	case 'E':
-		note_error(s, m);
+		if (s->task != TASK_DRAIN)
+			note_error(s, m);
 		return true;
 	case 'S':
 		return server_note_parameter(s, m);
@@ -285,8 +312,12 @@ size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n)
 			return broken(s);
 		pos += MSG_HEADER_SIZE + m.have;
 		s->remain = m.len - m.have;
-		if (m.type == 'Z' && owed_is_clear(&s->owed))
-			return finish(s) ? pos : CONN_CLOSED;
+		if (s->task == TASK_DRAIN)
+			server_abandon_note(s, &m);
+		else if (m.type == 'Z' && owed_is_clear(&s->owed))
+			finish(s);
+		if (s->phase != SERVER_TASK)
+			return s->phase == SERVER_CLOSED ? CONN_CLOSED : pos;
 	}
 	return pos;
 }

@@ -10,13 +10,22 @@ static void on_client_idle(struct deadline *d)
 	client_close((struct client *)((char *)d - offsetof(struct client, deadline)), CLOSE_CLIENT_IDLE_TIMEOUT);
 }
 
+/* A client that has left by Terminate has left its query, and this, behind. */
+static void end(struct server *s, enum close_reason why)
+{
+	if (s->client != NULL)
+		server_close_with_client(s, why, NULL);
+	else
+		server_close(s, close_reasons[why].text);
+}
+
 /* A query that runs on would hold locks and burn its server: it is cancelled, not only abandoned. */
 static void on_query(struct deadline *d)
 {
 	struct server *s = (struct server *)((char *)d - offsetof(struct server, query_deadline));
 
 	cancel_request_send(s);
-	server_close_with_client(s, CLOSE_QUERY_TIMEOUT, NULL);
+	end(s, CLOSE_QUERY_TIMEOUT);
 }
 
 static void on_idle_transaction(struct deadline *d)
@@ -32,7 +41,7 @@ static void on_transaction(struct deadline *d)
 
 	if (s->query_at != 0)
 		cancel_request_send(s);
-	server_close_with_client(s, CLOSE_TRANSACTION_TIMEOUT, NULL);
+	end(s, CLOSE_TRANSACTION_TIMEOUT);
 }
 
 static struct deadline_list *list_for(struct hub *hub, const struct user *user, enum setting_id id, deadline_fn *fn)

@@ -617,6 +617,20 @@ def test_breaker_failures(make_pooler, failures):
         assert len(server.attempts) == failures
 
 
+def test_a_reload_changes_how_many_failures_are_too_many(make_pooler):
+    with Fake("close") as server:
+        pooler = make_pooler(databases={"app": server.entry}, breaker_failures=1000, server_login_retry=1)
+        with pooler.raw() as w:
+            w.startup({"user": "app", "database": "app"})
+            eventually(lambda: len(server.attempts) >= 3, "some failures")
+            assert hosts(pooler)[server.port]["state"] == "failing"
+            assert pooler.reload(breaker_failures=2).error is None
+            assert w.finish_login("app")["C"] == "57P03"
+        assert pooler.reload(breaker_failures=1000).error is None
+        server.way = "57P03"
+        eventually(lambda: hosts(pooler)[server.port]["state"] == "failing", "the server tells that it is starting")
+
+
 def test_a_success_between_failures_keeps_the_breaker_closed(make_pooler):
     """In a row: two failures and a success, again and again, with breaker_failures = 3."""
     with Fake("close") as server:
@@ -1208,12 +1222,12 @@ def cost_of_a_query(pg, pooler, seconds):
 def test_idle_clients_and_pools_cost_nothing(make_pooler, pg, crowd_size, is_long):
     """
     CPU time from /proc over some seconds in which nothing happens: under 1 % of a core. And of a query of somebody
-    else: with the crowd there it costs what it costs without, measured in one run and alternately.
+    else: with the crowd there it costs what it costs without, measured in one run, before they come and while they are there, the best of three each.
     """
     clients, pools = crowd_size
     pooler = crowded_pooler(make_pooler, pools, clients)
     seconds = 4 if is_long else 2
-    without = min(cost_of_a_query(pg, pooler, seconds) for _ in range(2))
+    without = min(cost_of_a_query(pg, pooler, seconds) for _ in range(3))
     crowd = Crowd(pooler, clients, pools)
     try:
         eventually(lambda: not pooler.admin("SHOW SERVERS"), "the servers have gone", timeout=60)
@@ -1221,10 +1235,10 @@ def test_idle_clients_and_pools_cost_nothing(make_pooler, pg, crowd_size, is_lon
         assert sum(int(row["cl_active"]) for row in rows if row["database"].startswith("d")) == clients
         assert sum(row["database"].startswith("d") for row in rows) == pools
         assert cpu_share(pooler, 10 if is_long else 4) < 0.01
-        with_them = min(cost_of_a_query(pg, pooler, seconds) for _ in range(2))
+        with_them = min(cost_of_a_query(pg, pooler, seconds) for _ in range(3))
     finally:
         crowd.close()
-    assert with_them < 1.5 * without, (with_them, without)
+    assert with_them < 1.7 * without, (with_them, without)
 
 
 @pytest.mark.parametrize("what", ["down", "minimum"])

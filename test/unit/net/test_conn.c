@@ -26,7 +26,7 @@ struct subject {
 	unsigned noffers, nclosed, ndrained, nconnected, nburied;
 	int error;
 	size_t take;                     /* how many of an offer to take; SIZE_MAX all */
-	bool closes_on_bytes, pauses_on_bytes, stays_open;
+	bool closes_on_bytes, pauses_on_bytes, stays_open, pauses_at_end;
 };
 
 static struct subject s;
@@ -67,7 +67,9 @@ static void on_closed(struct conn *c, int error)
 {
 	s.nclosed++;
 	s.error = error;
-	if (!s.stays_open)
+	if (s.pauses_at_end)
+		conn_pause(c);
+	else if (!s.stays_open)
 		conn_close(c);
 }
 
@@ -218,7 +220,40 @@ static void the_end_of_the_stream_is_told_once_behind_its_bytes(void **state)
 	assert_int_equal(s.nburied, 1);
 }
 
+static void what_is_kept_can_be_looked_at(void **state)
+{
+	size_t n;
+
+	(void)state;
+	assert_null(conn_kept(&s.conn, &n));
+	assert_int_equal(n, 0);
+	s.take = 2;
+	peer_says("abcd");
+	turn_until(s.noffers == 1);
+	assert_memory_equal(conn_kept(&s.conn, &n), "cd", 2);
+	assert_int_equal(n, 2);
+}
+
 /* ------------------------------------------------------------------ pausing */
+
+static void an_end_that_is_paused_is_told_again_behind_what_was_kept(void **state)
+{
+	(void)state;
+	s.take = 0;
+	s.pauses_at_end = true;
+	peer_says("last words");
+	peer_ends();
+	turn_until(s.nclosed == 1);
+	turn_a_few_times();
+	assert_int_equal(s.nclosed, 1);
+	assert_int_equal(s.noffers, 1);
+	s.take = SIZE_MAX;
+	s.pauses_at_end = false;
+	assert_int_equal(conn_resume(&s.conn), 0);
+	assert_true(has_seen("last words"));
+	turn_until(s.nclosed == 2);
+	assert_int_equal(s.error, 0);
+}
 
 static void a_paused_connection_reads_nothing(void **state)
 {
@@ -772,6 +807,8 @@ int main(void)
 		TEST(bytes_not_taken_at_all_add_up),
 		TEST(kept_bytes_may_outgrow_the_scratch),
 		TEST(the_end_of_the_stream_is_told_once_behind_its_bytes),
+		TEST(what_is_kept_can_be_looked_at),
+		TEST(an_end_that_is_paused_is_told_again_behind_what_was_kept),
 		TEST(a_paused_connection_reads_nothing),
 		TEST(resuming_offers_kept_bytes_at_once),
 		TEST(a_handler_may_pause_again_while_it_is_resumed),
