@@ -328,7 +328,7 @@ static bool has_paused_database(const struct hub *hub)
 	struct database *db = NULL;
 
 	while ((db = registry_next_database(hub->registry, db)) != NULL)
-		if (db->is_paused)
+		if (db->is_paused && !db->is_dead)
 			return true;
 	return false;
 }

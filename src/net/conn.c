@@ -81,8 +81,7 @@ static ssize_t transmit(struct conn *c, const void *p, size_t n)
  */
 static void come_back_for_pending(struct conn *c)
 {
-	if (c->tls == NULL || !c->is_open || c->is_paused || c->is_suspended || c->is_handshaking ||
-	    !tls_has_pending(c->tls))
+	if (c->tls == NULL || !c->is_open || c->is_paused || c->is_handshaking || !tls_has_pending(c->tls))
 		return;
 	c->wants_turn = true;
 	update_watch(c);
@@ -361,9 +360,9 @@ size_t conn_unsuspend(struct conn *c)
 
 	if (!c->is_suspended || !c->is_open)
 		return 0;
+	/* wants_turn has outlasted it: what TLS had read ahead is come back for as ever. */
 	c->is_suspended = c->owes_offer = false;
 	update_watch(c);
-	come_back_for_pending(c);
 	return owes_offer && !c->is_paused && c->in != NULL ? offer_kept(c) : 0;
 }
 

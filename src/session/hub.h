@@ -91,7 +91,7 @@ struct hub {
 	void *on_quiet_arg;
 };
 
-/* Tells the root that something which a shutdown or a command waits for may have happened (the last client left, say). */
+/* Tells the root that what a shutdown or a command waits for may have happened (the last client left, say). */
 static inline void hub_note_quiet(struct hub *hub)
 {
 	if (hub->shutdown != SHUTDOWN_NOT || hub->nwaits > 0)

@@ -271,6 +271,19 @@ def test_a_tls_handshake_stops_where_it_is(make_pooler, certs):
         assert w.login("app", "app").value("SELECT 1") == "1"
 
 
+def test_no_server_is_opened_meanwhile(make_pooler, pg):
+    pooler = make_pooler(default_pool_size=1, reserve_pool_size=1, reserve_pool_timeout=1)
+    with pooler.wire() as busy, pooler.wire() as w, console(pooler) as admin:
+        busy.query("BEGIN")
+        say(w, "SELECT 'by the reserve'")
+        ok(admin, "SUSPEND")
+        time.sleep(1.5)
+        assert len(pg.backends()) == 1
+        ok(admin, "RESUME")
+        assert w.result().value == "by the reserve"
+        assert busy.query("COMMIT").tags == ["COMMIT"]
+
+
 # Who can still do what
 
 def test_show_state(pooler):
