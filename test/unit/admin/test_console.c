@@ -197,17 +197,10 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	(void)state;
 	assert_string_equal(ask(user("eye"), "show help"), "NCZ");
 	assert_true(SAID("MConsole usage"));
-<<<<<<< HEAD
 	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|HOSTS|WAITING\n"
 			 "\tSHOW VERSION|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES|CLOSE_REASONS\n"
 			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
 			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
-=======
-	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION|LISTS\n"
-			 "\tSHOW MEM|STATE|CLOSE_REASONS|STATS|STATS_TOTALS|STATS_AVERAGES\n\tSHOW TOTALS\n"
-			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n"
-			 "\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
->>>>>>> pause
 	assert_true(SAID("SHOW"));
 }
 
