@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -31,18 +32,24 @@ def give_away(path):
 
 
 def free_port(*more):
-    """A port that nobody has on 127.0.0.1, nor on further addresses."""
+    """
+    A port that nobody has on 127.0.0.1, nor on further addresses. Below those that the kernel gives to outgoing
+    connections, so that none of these takes it before its time; each process of a parallel run has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-            if all(is_free(address, port) for address in more):
-                return port
+        port = random.randrange(8000, 12000) + worker % 5 * 4000
+        if all(is_free(address, port) for address in ("127.0.0.1", *more)):
+            return port
 
 
 def is_free(address, port):
     with socket.socket() as s:
-        return s.connect_ex((address, port)) != 0
+        try:
+            s.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 def eventually(condition, what="condition", timeout=30, every=0.05):
