@@ -27,12 +27,12 @@ static struct strbuf gone;
 static struct cap *cap_full(const struct pool *p, enum cap_kind *kind)
 {
 	for (size_t i = 0; i < CAP_KINDS; i++) {
-		struct cap *cap = p->seats[i].cap;
+		struct cap *bound = p->seats[i].cap;
 
-		if (cap == NULL || !cap_is_full(cap))
+		if (bound == NULL || !cap_is_full(bound))
 			continue;
 		*kind = (enum cap_kind)i;
-		return cap;
+		return bound;
 	}
 	return NULL;
 }
