@@ -263,6 +263,7 @@ static void open_with(struct conn *c, struct loop *loop, int fd, const struct co
 	c->ops = ops;
 	c->is_open = true;
 	ev_io_init(&c->io, on_event, fd, events);
+	ev_set_priority(&c->io, ops->priority);
 	ev_io_start(loop->ev, &c->io);
 }
 

@@ -44,6 +44,8 @@ struct conn_ops {
 	void (*on_closed)(struct conn *c, int error);
 	/* The loop has forgotten it: its memory may go. */
 	void (*on_buried)(struct conn *c);
+	/* Of all that is ready in a turn, connections of a higher one are looked at first; EV_MINPRI to EV_MAXPRI. */
+	int priority;
 };
 
 struct conn {

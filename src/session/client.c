@@ -25,6 +25,11 @@ static void on_deadline(struct deadline *d)
 		client_close(c, CLOSE_LOGIN_TIMEOUT);
 }
 
+static void on_login_wait(struct deadline *d)
+{
+	client_close((struct client *)((char *)d - offsetof(struct client, deadline)), CLOSE_QUERY_WAIT_TIMEOUT);
+}
+
 /* It may be the user's own doing (a forgotten transaction elsewhere), so it is good to know. */
 static void on_wait_notify(struct deadline *d)
 {
@@ -53,6 +58,16 @@ void client_set_up_deadlines(struct pool_session *ps)
 		notify = 0;
 	ps->wait_notify = deadline_list_unless_0(ps->hub->loop, notify, on_wait_notify);
 	ps->query_wait = deadline_list_unless_0(ps->hub->loop, wait == 0 ? 0 : wait - notify, on_deadline);
+	ps->login_wait = deadline_list_unless_0(ps->hub->loop, wait, on_login_wait);
+}
+
+void client_bound_login_wait(struct client *c)
+{
+	const struct pool_session *ps = pool_session(client_pool(c));
+	uint64_t end = clock_us() + ps->pool->settings.query_wait_timeout_us;
+
+	if (ps->login_wait != NULL && (!deadline_is_armed(&c->deadline) || end < c->deadline.at_us))
+		deadline_arm(&c->deadline, ps->login_wait);
 }
 
 static struct deadline_list *wait_list(const struct client *c)
@@ -93,6 +108,8 @@ void client_renew_deadline(struct client *c)
 {
 	/* Whoever has been told that it waits is not told again. */
 	if (c->state == CLIENT_WAITING && c->deadline.list == pool_session(client_pool(c))->query_wait)
+		return;
+	if (c->state == CLIENT_AWAIT_WELCOME && c->deadline.list == pool_session(client_pool(c))->login_wait)
 		return;
 	deadline_renew(&c->deadline, deadline_of_state(c));
 }

@@ -94,6 +94,9 @@ struct close_error {
 };
 void client_close_error(struct client *c, enum close_reason why, const struct close_error *error);
 
+/* A login waits for a server: no longer than a query may, if that comes before the end of client_login_timeout. */
+void client_bound_login_wait(struct client *c);
+
 /* Sets up the lists that client_enter(WAITING) arms. */
 struct pool_session;
 void client_set_up_deadlines(struct pool_session *ps);

@@ -90,8 +90,10 @@ static bool note_sent(struct client *c, char type)
 	if (s->query_at == 0 && !owed_is_clear(&s->owed)) {
 		s->query_at = clock_us();
 		timeouts_query_begins(s);
-		if (s->xact_at == 0)
+		if (s->xact_at == 0) {
 			s->xact_at = s->query_at;
+			s->has_replied = false;
+		}
 	}
 	if (type == 'P')
 		client_pool(c)->stats.now.client_parse_count++;

@@ -191,6 +191,7 @@ static void enter_pool(struct client *c)
 		return;
 	}
 	client_enter(c, CLIENT_AWAIT_WELCOME);
+	client_bound_login_wait(c);
 	pool_await_login(pool, &c->waiter, clock_us());
 	pool_session_fill(pool);
 }

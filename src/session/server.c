@@ -150,7 +150,9 @@ const struct conn_ops server_conn_ops = {.on_connected = on_connected,
 					 .on_bytes = on_bytes,
 					 .on_drained = on_drained,
 					 .on_closed = on_closed,
-					 .on_buried = on_buried};
+					 .on_buried = on_buried,
+					 /* One that has died is known to be dead before a client is given it. */
+					 .priority = 1};
 
 /* ------------------------------------------------------------------ deadlines */
 
@@ -237,7 +239,8 @@ void server_set_up_deadlines(struct pool_session *ps)
 	struct loop *loop = ps->hub->loop;
 	const struct settings *s = hub_settings(ps->hub);
 	const struct pool_settings *set = &ps->pool->settings;
-	uint64_t lifetime = set->server_lifetime_us, gap = lifetime / (set->size > 0 ? set->size : 1);
+	unsigned n = set->size > 0 ? set->size : set->min_size;
+	uint64_t lifetime = set->server_lifetime_us, gap = lifetime / (n > 0 ? n : 1);
 
 	ps->server_connect = deadline_list_unless_0(loop, (uint64_t)s->server_connect_timeout, on_connect_too_long);
 	ps->server_idle = deadline_list_unless_0(loop, (uint64_t)s->server_idle_timeout, on_idle_too_long);
@@ -374,7 +377,6 @@ void server_link(struct server *s, struct client *c)
 {
 	s->client = c;
 	c->server = s;
-	s->has_replied = false;
 	s->request_at = clock_us();
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))

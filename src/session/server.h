@@ -61,7 +61,7 @@ struct server {
 	uint8_t phase;                   /* enum server_phase */
 	uint8_t task;                    /* enum server_task */
 	bool is_failed_task;             /* the running task met an error */
-	bool has_replied;                /* something has come for the client that has it */
+	bool has_replied;                /* something has come since the transaction began */
 	uint64_t reported;               /* bit i: it reports tracked parameter i */
 	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
 	uint8_t switch_index[PARAMS_MAX];
@@ -101,6 +101,7 @@ struct pool_session {
 	uint64_t wake_at;
 	/* Of waiting clients: until they are told, then (or at once, with no telling) until they are closed. */
 	struct deadline_list *wait_notify, *query_wait; /* NULL: no bound, as with the others */
+	struct deadline_list *login_wait;               /* the same for those who wait to be welcomed, and cannot be told */
 	struct deadline_list *server_connect, *server_idle, *server_lifetime_again;
 	struct deadline_list *server_lifetime[LIFETIME_SPREAD];
 	uint64_t last_lifetime_close_at;

@@ -378,9 +378,9 @@ void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, c
 bool pool_session_may_end_of_age(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
-	const struct pool_settings *set = &pool->settings;
 	uint64_t now = clock_us();
-	uint64_t gap = set->server_lifetime_us / (set->size > 0 ? set->size : 1);
+	unsigned n = pool->settings.size > 0 ? pool->settings.size : pool_server_count(pool);
+	uint64_t gap = pool->settings.server_lifetime_us / (n > 0 ? n : 1);
 
 	if (ps->last_lifetime_close_at != 0 && now - ps->last_lifetime_close_at < gap)
 		return false;

@@ -15,26 +15,9 @@ static void forget_servers(const struct database *db)
 	}
 }
 
-void sweep_retire_servers(struct hub *hub, const struct database *db)
-{
-	struct server *s;
-	uint32_t i = 0;
-
-	forget_servers(db);
-	while ((s = slab_next(hub->servers, &i)) != NULL) {
-		if (s->phase == SERVER_CLOSED || s->slot.pool->database != db)
-			continue;
-		s->slot.close_needed = true;
-		if (s->slot.state == POOL_SERVER_IDLE)
-			server_close(s, "database configuration changed");
-	}
-}
-
 static bool is_reached_through(const struct server *s, const char *host)
 {
-	const struct conf_database *conf = s->slot.pool->database->conf;
-
-	return conf != NULL && strcasecmp(conf->hosts[s->host_index % conf->nhosts].host, host) == 0;
+	return s->host != NULL && strcasecmp(s->host->name->text, host) == 0;
 }
 
 static bool is_at_one_of(const struct server *s, const struct addr_any *addresses, size_t n)
@@ -62,6 +45,22 @@ static void close_unused_retired(struct hub *hub)
 	while ((s = slab_next(hub->servers, &i)) != NULL)
 		if (s->phase != SERVER_CLOSED && s->retired_because != NULL && is_unused(s))
 			server_close(s, s->retired_because);
+}
+
+void sweep_retire_servers(struct hub *hub, const struct database *db)
+{
+	struct server *s;
+	uint32_t i = 0;
+
+	forget_servers(db);
+	/* Before the first ends: those that are opened in its place are of the new configuration. */
+	while ((s = slab_next(hub->servers, &i)) != NULL) {
+		if (s->phase == SERVER_CLOSED || s->slot.pool->database != db)
+			continue;
+		s->slot.close_needed = true;
+		s->retired_because = "database configuration changed";
+	}
+	close_unused_retired(hub);
 }
 
 void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_any *addresses, size_t n)
