@@ -194,6 +194,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	timeouts_renew(&p->hub);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
+	sweep_close_excess(&p->hub);
 	sweep_fill_pools(&p->hub);
 }
 

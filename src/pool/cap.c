@@ -54,6 +54,17 @@ void cap_count(struct pool *pool, int change, uint64_t now)
 	}
 }
 
+bool cap_is_exceeded(const struct pool *pool)
+{
+	for (size_t i = 0; i < CAP_KINDS; i++) {
+		const struct cap *cap = pool->seats[i].cap;
+
+		if (cap != NULL && cap->max != 0 && cap->count > cap->max)
+			return true;
+	}
+	return false;
+}
+
 /* ------------------------------------------------------------------ idle servers of others */
 
 /* How many idle servers a pool can lose. */
@@ -142,28 +153,44 @@ static bool competes(const struct pool *pool)
 	return waits(pool) || pool->nservers[POOL_SERVER_ACTIVE] > 0;
 }
 
-/* The most that any other pool has had that is competing now. */
-static uint64_t most_used(const struct cap *cap, const struct pool *but, uint64_t now)
+/* The most that any other pool has had that is competing now. False: there is none. */
+static bool most_used(const struct cap *cap, const struct pool *but, uint64_t now, uint64_t *most)
 {
 	const struct cap_seat *seat;
-	uint64_t most = 0;
+	bool is_any = false;
 
-	TAILQ_FOREACH(seat, &cap->seats, link)
-		if (seat->pool != but && competes(seat->pool) && used(seat, now) > most)
-			most = used(seat, now);
-	return most;
+	*most = 0;
+	TAILQ_FOREACH(seat, &cap->seats, link) {
+		if (seat->pool == but || !competes(seat->pool))
+			continue;
+		is_any = true;
+		if (used(seat, now) > *most)
+			*most = used(seat, now);
+	}
+	return is_any;
 }
 
-/* Only who has waited has a claim: whoever comes after a silence starts from where the others are. */
+static void set_used(struct cap_seat *seat, uint64_t used_us, uint64_t now)
+{
+	seat->used_us = used_us;
+	seat->since = now;
+}
+
+/*
+ * Only who has waited has a claim, and only against who competed there is a
+ * debt: whoever comes after a silence starts from where the others are.
+ */
 void cap_block(struct cap *cap, struct pool *pool, enum cap_kind kind, uint64_t now)
 {
 	struct cap_seat *seat = &pool->seats[kind];
 	uint64_t claim = waits(pool) && waits_since(pool) == now ? 0 : CLAIM_US;
-	uint64_t most = most_used(cap, pool, now);
+	uint64_t most;
 
-	if (used(seat, now) + claim < most) {
-		seat->used_us = most - claim;
-		seat->since = now;
+	if (most_used(cap, pool, now, &most)) {
+		if (used(seat, now) + claim < most)
+			set_used(seat, most - claim, now);
+		else if (used(seat, now) > most + claim)
+			set_used(seat, most + claim, now);
 	}
 	pool_block(pool, &cap->blocked);
 }

@@ -37,6 +37,9 @@ static inline bool cap_is_full(const struct cap *cap)
 	return cap->max != 0 && cap->count >= cap->max;
 }
 
+/* More servers than a bound allows: it has been lowered. */
+bool cap_is_exceeded(const struct pool *pool);
+
 /*
  * An idle server of another pool under this bound that may go for a client
  * waiting in `pool`; NULL: none, or not before *again_at (0: no time is known).

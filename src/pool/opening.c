@@ -208,8 +208,10 @@ static bool find_room(const struct pool *pool, uint64_t now, struct opening *o)
 			o->hold = holds[i];
 			return false;
 		}
-		if (o->victim == NULL)
+		if (o->victim == NULL) {
 			o->victim = victim;
+			o->victims_cap = cap;
+		}
 	}
 	return true;
 }

@@ -11,6 +11,7 @@ struct opening {
 	/* It may. */
 	bool is_reserve;
 	struct pool_server *victim;      /* an idle server of another pool that is to be closed first; NULL: none */
+	struct cap *victims_cap;         /* the bound under which it makes room */
 	unsigned host_index;             /* in the database's list */
 
 	/* It may not, or nothing is wanted: why (NONE: nothing is), and when that may change with nothing else happening. */

@@ -38,6 +38,7 @@ struct user {
 	struct atom *name;
 	const struct conf_user *conf;    /* NULL: not in [users] */
 	unsigned nclients;
+	unsigned nconsoles;              /* of these, on the console */
 	struct cap cap;                  /* max_user_connections */
 	unsigned npools;
 	void *session;                   /* the session layer's part */

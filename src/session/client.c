@@ -271,6 +271,8 @@ static void uncount(struct client *c)
 		pool->nclients--;
 	if (c->database != NULL && --c->database->nclients == 0)
 		timeouts_database_unused(c->hub, c->database);
+	if (client_is_on_console(c))
+		c->user->nconsoles--;
 	if (c->user != NULL && --c->user->nclients == 0)
 		idle_user_note(c->user);
 	if (pool != NULL)
@@ -419,15 +421,24 @@ static const char *span_of(const struct client *c, enum setting_id id, char *roo
 	return room;
 }
 
+/* "held by pool_size: all server connections of the pool are in use" */
+static const char *held_by(const struct client *c, char *room, size_t n)
+{
+	enum pool_hold hold = pool_session_hold(client_pool(c), clock_us());
+
+	snprintf(room, n, "held by %s: %s", pool_hold_word(hold), pool_hold_text(hold));
+	return room;
+}
+
 /* What held the client, and how the pool is. */
 static const char *wait_detail(const struct client *c, char *room, size_t n)
 {
 	const struct pool *pool = client_pool(c);
-	enum pool_hold hold = pool_session_hold(pool, clock_us());
+	char held[160];
 
 	snprintf(room, n,
-		 "query_wait_timeout is %.6gs; held by %s: %s. The pool has %u server connections (pool_size is %u) and %u waiting clients.",
-		 (double)pool->settings.query_wait_timeout_us / CLOCK_SECOND, pool_hold_word(hold), pool_hold_text(hold),
+		 "query_wait_timeout is %.6gs; %s. The pool has %u server connections (pool_size is %u) and %u waiting clients.",
+		 (double)pool->settings.query_wait_timeout_us / CLOCK_SECOND, held_by(c, held, sizeof(held)),
 		 pool_server_count(pool), pool->settings.size, pool->nwaiting);
 	return room;
 }
@@ -444,6 +455,7 @@ static const char *limit_detail(const struct client *c, enum setting_id id, cons
 static const char *detail_of(const struct client *c, enum close_reason why, char *room, size_t n)
 {
 	const struct settings *s = hub_settings(c->hub);
+	char held[160];
 
 	switch (why) {
 	case CLOSE_MAX_CLIENT_CONN:
@@ -454,7 +466,7 @@ static const char *detail_of(const struct client *c, enum close_reason why, char
 		return room;
 	case CLOSE_LOGIN_TIMEOUT_DOWN:
 		snprintf(room, n, "client_login_timeout is %.6gs; %s.", (double)s->client_login_timeout / CLOCK_SECOND,
-			 pool_hold_text(pool_session_hold(client_pool(c), clock_us())));
+			 held_by(c, held, sizeof(held)));
 		return room;
 	case CLOSE_QUERY_WAIT_TIMEOUT:
 		return wait_detail(c, room, n);

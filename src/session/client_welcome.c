@@ -101,6 +101,8 @@ static void enter_console(struct client *c)
 		return;
 	}
 	welcome_to_console(c);
+	if (c->state == CLIENT_CONSOLE)
+		c->user->nconsoles++;
 }
 
 /* What the login has taught about how to log in to servers. */
@@ -134,7 +136,8 @@ static bool is_within_limits(struct client *c, const struct database *db)
 		client_close(c, CLOSE_MAX_DB_CLIENTS);
 		return false;
 	}
-	if (exceeds(c, SETTING_max_user_client_connections, NULL, c->user->conf, c->user->nclients)) {
+	if (exceeds(c, SETTING_max_user_client_connections, NULL, c->user->conf,
+		    c->user->nclients - c->user->nconsoles)) {
 		client_close(c, CLOSE_MAX_USER_CLIENTS);
 		return false;
 	}

@@ -423,6 +423,8 @@ void server_release(struct server *s)
 	why = reason_to_close(s);
 	if (why == NULL && (s->is_over_age || s->slot.pool->settings.server_lifetime_us == 0) && ends_of_age(s))
 		why = "server lifetime over";
+	if (why == NULL && s->slot.pool->is_capped && cap_is_exceeded(s->slot.pool))
+		why = "a limit on server connections was lowered";
 	if (why == NULL && cap_yields(s->slot.pool, clock_us()))
 		why = "given up: another pool needs the connection";
 	if (why != NULL)

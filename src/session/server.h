@@ -193,7 +193,7 @@ void server_login_connect_failed(struct server *s, int error);
 /* server_connect_timeout is over: the next host is tried, if there is one. */
 void server_login_timed_out(struct server *s);
 
-/* The login is over for a reason that is the host's: ends the server. `why` may be NULL. */
+/* The login is over, for a reason that is the host's unless it had let us in: ends the server. `why` may be NULL. */
 void server_login_broken(struct server *s, const char *what, const char *why);
 
 /* The same for one that is the pool's: its connect_query, say. */

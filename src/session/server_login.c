@@ -104,7 +104,11 @@ void server_login_broken(struct server *s, const char *what, const char *why)
 	struct close_error e = host_error(s, what, why, room, sizeof(room));
 
 	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
-	fail_host(s, BREAKER_LOGIN, &e);
+	/* Behind a good login it is no fault of the host. */
+	if (s->is_attempt)
+		fail_host(s, BREAKER_LOGIN, &e);
+	else
+		refuse(s, &e, false);
 }
 
 /* ------------------------------------------------------------------ address */

@@ -112,6 +112,16 @@ static void wait_for(struct pool *pool, const struct opening *o)
 	}
 }
 
+/* Its pool may be below its minimum then: it waits behind all who have clients waiting. */
+static void evict(const struct opening *o)
+{
+	struct pool *pool = o->victim->pool;
+
+	server_destroy(server_of_slot(o->victim), "evicted: another pool needs the connection");
+	if (pool->blocked_in == NULL)
+		pool_block(pool, &o->victims_cap->blocked);
+}
+
 void pool_session_fill(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
@@ -122,7 +132,7 @@ void pool_session_fill(struct pool *pool)
 		return;
 	while (opening_find(pool, clock_us(), &o)) {
 		if (o.victim != NULL) {
-			server_destroy(server_of_slot(o.victim), "evicted: another pool needs the connection");
+			evict(&o);
 			continue;
 		}
 		if (o.is_reserve)

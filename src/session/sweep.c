@@ -164,6 +164,16 @@ static bool wants_servers_without_clients(const struct hub *hub, const struct da
 	       conf_effective(registry_conf(hub->registry), SETTING_min_pool_size, db->conf, NULL) > 0;
 }
 
+void sweep_close_excess(struct hub *hub)
+{
+	struct server *s;
+	uint32_t i = 0;
+
+	while ((s = slab_next(hub->servers, &i)) != NULL)
+		if (s->phase != SERVER_CLOSED && s->slot.state == POOL_SERVER_IDLE && cap_is_exceeded(s->slot.pool))
+			server_close(s, "a limit on server connections was lowered");
+}
+
 void sweep_fill_pools(struct hub *hub)
 {
 	struct registry *r = hub->registry;

@@ -31,5 +31,8 @@ void sweep_close_free_servers(struct hub *hub, const struct database *db, const 
 /* Servers that clients have, or that work for them. NULL: of all databases. */
 unsigned sweep_busy_servers(const struct hub *hub, const struct database *db);
 
+/* Idle servers end where there are more than a bound allows that has been lowered. */
+void sweep_close_excess(struct hub *hub);
+
 /* Opens what pools want, and makes the pools of forced users that want servers even without clients. */
 void sweep_fill_pools(struct hub *hub);

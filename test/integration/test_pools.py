@@ -1,4 +1,4 @@
-"""Pools: sizes, reserve, lifetimes, waiting, login failures, automatic databases, overrides, limits."""
+"""Pools: sizes, reserve, lifetimes, waiting, login failures, automatic databases, overrides."""
 
 import contextlib
 import threading
@@ -386,7 +386,7 @@ def test_a_starting_server_is_waited_for(make_pooler):
         assert len(attempts) == 2
 
 
-# Databases and limits
+# Databases
 
 def test_automatic_databases(make_pooler):
     pooler = make_pooler(databases={"*": {}, "named": {"dbname": "app"}})
@@ -422,18 +422,6 @@ def test_through_the_servers_unix_socket(make_pooler, pg):
     pooler = make_pooler(databases={"app": {"host": pg.directory, "port": pg.port}})
     with pooler.wire() as w:
         assert w.value("SELECT inet_client_addr() IS NULL") == "t"
-
-
-def test_max_client_conn(make_pooler):
-    pooler = make_pooler(max_client_conn=2)
-    with pooler.wire() as a, pooler.wire() as b:
-        with pooler.raw() as w:
-            w.startup({"user": "app", "database": "app"})
-            assert_error(w.finish_login("app"), "no more connections allowed (max_client_conn)", "53300")
-        assert a.value("SELECT 1") == b.value("SELECT 1") == "1"
-        a.send("X")
-        assert a.is_closed()
-        eventually(lambda: can_log_in(pooler), "there is room again")
 
 
 def test_database_settings_of_the_server(make_pooler):

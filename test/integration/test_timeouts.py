@@ -601,8 +601,9 @@ def test_the_console_has_no_idle_timeout(make_pooler):
 def assert_waited_too_long(w, span=SPAN, waiting=1):
     result = w.result()
     assert_error(result.error, "query_wait_timeout", "57014")
-    assert result.error["D"] == (f"query_wait_timeout is {span:g}s; the pool has 1 server connections "
-                                 f"(pool_size is 1) and {waiting} waiting clients.")
+    assert result.error["D"] == (f"query_wait_timeout is {span:g}s; held by pool_size: all server connections of the "
+                                 f"pool are in use. The pool has 1 server connections (pool_size is 1) and {waiting} "
+                                 "waiting clients.")
     assert w.is_closed()
 
 
@@ -794,7 +795,8 @@ def keeps_its_password(w):
 
 def assert_login_timeout(w, span=SPAN, text="client_login_timeout"):
     error = w.result().error
-    assert (error["M"], error["C"], error["D"]) == (text, "57014", f"client_login_timeout is {span:g}s.")
+    held = "" if text == "client_login_timeout" else "; held by login: a server connection is being made"
+    assert (error["M"], error["C"], error["D"]) == (text, "57014", f"client_login_timeout is {span:g}s{held}.")
     assert w.is_closed()
 
 
