@@ -383,8 +383,7 @@ def test_after_a_failure_connects_go_one_at_a_time(make_pooler):
         server.way = "close"
         server.drop()
         with waiting_clients(pooler, 50) as clients:
-            eventually(lambda: int(hosts(pooler)[server.port]["failures"]) >= 3, "some failures")
-            eventually(lambda: server.logging_in == 0, "none under way")
+            wait_host(pooler, server.port, state="down", connecting=0)
             server.most_logging_in = 0
             server.way = "hang"
             eventually(lambda: server.logging_in == 1, "one attempt", every=0.01)
@@ -661,7 +660,8 @@ def test_half_open_lets_one_probe_through(make_pooler, ends):
         server.way = "close"
         server.drop()
         with waiting_clients(pooler, 10) as some, waiting_clients(pooler, 10, "too") as others:
-            wait_host(pooler, server.port, state="down")
+            # Those that were under way when it opened have ended.
+            wait_host(pooler, server.port, state="down", connecting=0)
             server.way = "hang"
             wait_host(pooler, server.port, state="probing", connecting=1)
             server.most_logging_in = 0
