@@ -1222,7 +1222,8 @@ def cost_of_a_query(pg, pooler, seconds):
 def test_idle_clients_and_pools_cost_nothing(make_pooler, pg, crowd_size, is_long):
     """
     CPU time from /proc over some seconds in which nothing happens: under 1 % of a core. And of a query of somebody
-    else: with the crowd there it costs what it costs without, measured in one run, before they come and while they are there, the best of three each.
+    else: with the crowd there it costs what it costs without, measured in one run, before they come and while they
+    are there, the best of three each.
     """
     clients, pools = crowd_size
     pooler = crowded_pooler(make_pooler, pools, clients)
