@@ -1,0 +1,44 @@
+/*
+ * What one client calls its prepared statements.
+ *
+ * Made when a client prepares its first one, so that all others pay for a
+ * pointer only. PostgreSQL cuts the names of statements to 63 bytes, so names
+ * that begin with the same 63 bytes are one. The empty name is a name.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/atom.h"
+#include "base/str.h"
+#include "pool/stmts.h"
+
+#define STMT_CLIENT_NAME_MAX 63
+
+struct stmt_names;
+
+struct stmt_named {
+	struct atom *name;
+	struct stmt *stmt;
+};
+
+/* NULL when out of memory. */
+struct stmt_names *stmt_names_new(struct stmts *all);
+void stmt_names_free(struct stmt_names **names);
+
+/* NULL: there is none. What is pointed to is valid until the next change of the names. */
+const struct stmt_named *stmt_names_find(const struct stmt_names *names, struct slice name);
+
+/*
+ * Gives a statement the name, which may have meant another; the statement gets
+ * a reference of its own, and the atom of the name, too. The same, not with a
+ * text but with its atom. False, and nothing changed, when out of memory.
+ */
+bool stmt_names_set(struct stmt_names *names, struct slice name, struct stmt *stmt);
+bool stmt_names_set_atom(struct stmt_names *names, struct atom *name, struct stmt *stmt);
+
+/* Nothing happens if there is no such name. */
+void stmt_names_drop(struct stmt_names *names, struct slice name);
+void stmt_names_clear(struct stmt_names *names);
+
+size_t stmt_names_count(const struct stmt_names *names);

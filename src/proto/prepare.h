@@ -1,0 +1,59 @@
+/*
+ * The messages that name prepared statements (PostgreSQL manual, 55.7: Parse,
+ * Bind, Describe, Close), read, and written with another name of the
+ * statement. And errors that speak of it.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "proto/msg.h"
+
+/* The names at the head of a message's body. */
+struct prepare_head {
+	char kind;               /* of Describe and Close: 'S' a statement, 'P' a portal, or whatever else it says */
+	struct slice portal;     /* of a Bind, of a Describe or Close of a portal */
+	struct slice statement;  /* of a Parse, of a Bind, of a Describe or Close of a statement */
+	uint32_t size;           /* bytes of the body that the names take, with their NULs: what follows passes as it is */
+};
+
+/*
+ * Reads the head of a P, B, D or C. PEEK_SHORT: not all of the names are here
+ * (m->have < m->len). PEEK_BAD: they have no end inside the message.
+ */
+enum peek prepare_read(const struct msg *m, struct prepare_head *h);
+
+/* The rest of a whole Parse, from the query on, is a query, a count of types and as many types, and nothing else. */
+bool prepare_is_valid_parse(struct slice rest);
+
+/*
+ * Writes header and head of the message with another name for the statement;
+ * m->len - h->size bytes of m's body are to follow.
+ */
+void prepare_out_head(struct strbuf *b, const struct msg *m, const struct prepare_head *h, struct slice statement);
+
+/* Writes header and name of a Parse; `rest` bytes (query, count, types) are to follow. */
+void prepare_out_parse_head(struct strbuf *b, struct slice statement, size_t rest);
+
+/* Whole messages. */
+void prepare_out_parse(struct strbuf *b, struct slice statement, struct slice query);     /* no types */
+void prepare_out_bind(struct strbuf *b, struct slice portal, struct slice statement);      /* no parameters */
+void prepare_out_execute(struct strbuf *b, struct slice portal);                           /* all rows */
+void prepare_out_close(struct strbuf *b, char kind, struct slice name);
+
+/*
+ * Another form of an ErrorResponse that speaks of a statement by a name that
+ * the client does not know: in its text fields (M, D, H, W), `from` becomes
+ * `to` wherever it stands as a whole word (no letter, digit or underscore on
+ * either side). And its position (P), counted in characters from 1, if it lies
+ * behind character `at`, moves by `shift` (not below 1); 0 leaves it.
+ * False, and nothing is written: there was nothing to change.
+ */
+struct prepare_error {
+	struct slice from, to;
+	uint32_t at;
+	int32_t shift;
+};
+bool prepare_out_error(struct strbuf *b, const struct msg *m, const struct prepare_error *change);
