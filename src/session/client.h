@@ -42,6 +42,7 @@ struct client {
 	struct user *user;               /* who logged in, not a forced user */
 	struct server *server;           /* while ACTIVE */
 	struct client_login *login;      /* until logged in */
+	struct prepared_client *prepared; /* NULL: it has prepared nothing that follows it (session/prepared.h) */
 	struct paramset *params;
 	uint64_t id;
 	uint64_t connected_at, request_at;

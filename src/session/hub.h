@@ -17,6 +17,7 @@
 #include "net/listen.h"
 #include "net/loop.h"
 #include "pool/registry.h"
+#include "pool/stmts.h"
 #include "proto/params.h"
 #include "session/close_reasons.h"
 #include "session/tls_setup.h"
@@ -64,6 +65,7 @@ struct hub {
 	struct registry *registry;
 	struct slab *clients, *servers;
 	struct params *params;
+	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */
 	struct keycache *keys;
 	struct auth_helper *auth_helper; /* PAM and LDAP */
