@@ -304,7 +304,9 @@ static int compare_words(const void *a, const void *b)
 
 static bool is_reserved(const char *word)
 {
-	return bsearch(word, RESERVED, sizeof(RESERVED) / sizeof(RESERVED[0]), sizeof(RESERVED[0]), compare_words) != NULL;
+	size_t n = sizeof(RESERVED) / sizeof(RESERVED[0]);
+
+	return bsearch(word, RESERVED, n, sizeof(RESERVED[0]), compare_words) != NULL;
 }
 
 static bool continues_character(char c)

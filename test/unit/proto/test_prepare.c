@@ -253,8 +253,8 @@ static const struct prepare_error RENAME = {{"ps_1", 4}, {"mine", 4}, 0, 0};
 static void an_error_speaks_of_the_clients_name(void **state)
 {
 	(void)state;
-	assert_becomes("SERROR\0VERROR\0C26000\0Mprepared statement \"ps_1\" does not exist\0Fprepare.c\0L451\0", RENAME,
-		       "SERROR|VERROR|C26000|Mprepared statement \"mine\" does not exist|Fprepare.c|L451||");
+	assert_becomes("SERROR\0VERROR\0C26000\0Mprepared statement \"ps_1\" does not exist\0Fprepare.c\0L451\0",
+		       RENAME, "SERROR|VERROR|C26000|Mprepared statement \"mine\" does not exist|Fprepare.c|L451||");
 	assert_becomes("Mps_1\0Dps_1, ps_1\0H(ps_1)\0Win ps_1\0", RENAME, "Mmine|Dmine, mine|H(mine)|Win mine||");
 	assert_becomes("M\xc2\xabps_1\xc2\xbb\0", RENAME, "M\xc2\xabmine\xc2\xbb||");
 }
