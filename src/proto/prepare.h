@@ -16,7 +16,7 @@ struct prepare_head {
 	char kind;               /* of Describe and Close: 'S' a statement, 'P' a portal, or whatever else it says */
 	struct slice portal;     /* of a Bind, of a Describe or Close of anything but a statement */
 	struct slice statement;  /* of a Parse, of a Bind, of a Describe or Close of a statement */
-	uint32_t size;           /* bytes of the body that they take, with kind and NULs: what follows passes as it is */
+	uint32_t size;           /* of the body, up to the last name's NUL: what follows passes as it is */
 };
 
 /*
