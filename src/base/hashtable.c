@@ -37,8 +37,9 @@ static void put(const struct hashtable *t, struct hashed *h)
 /* Without memory the table stays as it is. */
 static void resize(struct hashtable *t, size_t nbuckets)
 {
-	struct hashtable after = {.buckets = calloc(nbuckets, sizeof(after.buckets[0])), .nbuckets = nbuckets, .n = t->n};
+	struct hashtable after = {.nbuckets = nbuckets, .n = t->n};
 
+	after.buckets = calloc(nbuckets, sizeof(after.buckets[0]));
 	if (after.buckets == NULL)
 		return;
 	for (size_t i = 0; i < t->nbuckets; i++) {

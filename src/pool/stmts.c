@@ -48,7 +48,8 @@ static struct stmt *make(struct stmts *all, enum stmt_kind kind, struct slice bo
 
 	if (s == NULL)
 		return NULL;
-	*s = (struct stmt){.hashed.hash = hash, .refs = 1, .version = 1, .kind = (uint8_t)kind, .size = (uint32_t)body.n};
+	*s = (struct stmt){.hashed.hash = hash, .refs = 1, .version = 1, .kind = (uint8_t)kind};
+	s->size = (uint32_t)body.n;
 	if (body.n > 0)
 		memcpy(s->body, body.p, body.n);
 	if (!hashtable_add(&all->table, &s->hashed)) {

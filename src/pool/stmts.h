@@ -24,10 +24,10 @@ enum stmt_kind {
 
 struct stmt {
 	struct hashed hashed;    /* among all, by kind and body */
-	struct stmt *needs;      /* a statement that this one's text names ("EXECUTE pgsluice_1"), with a reference; or NULL */
+	struct stmt *needs;      /* what this one's text names ("EXECUTE pgsluice_1"), with a reference; or NULL */
 	uint64_t id;             /* from 1 up, never used twice */
 	uint32_t refs;
-	uint32_t version;        /* from 1 up; the caller raises it when what servers have prepared before is out of date */
+	uint32_t version;        /* from 1; the caller raises it when what servers have is out of date */
 	uint32_t nclients;       /* names that clients have for it; kept by stmt_names */
 	uint32_t nservers;       /* servers that have it; kept by stmt_cache */
 	uint64_t nbinds;         /* uses, counted by the caller */

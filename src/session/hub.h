@@ -25,6 +25,7 @@ struct auth_queries;
 struct cancel_request;
 struct client;
 struct server;
+struct stmts;
 
 /* How the program is ending, if it is. */
 enum shutdown_mode {
@@ -65,6 +66,7 @@ struct hub {
 	struct slab *clients, *servers;
 	struct params *params;
 	struct paramset *no_params;      /* the empty set */
+	struct stmts *stmts;             /* what clients have prepared */
 	struct keycache *keys;
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;

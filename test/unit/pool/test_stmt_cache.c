@@ -60,7 +60,8 @@ static void assert_order(const char *expected)
 
 	strbuf_init(&text);
 	strbuf_add_str(&text, "");
-	for (const struct stmt *s = stmt_cache_oldest(&cache, NULL, NULL); s != NULL; s = stmt_cache_oldest(&cache, s, NULL))
+	for (const struct stmt *s = stmt_cache_oldest(&cache, NULL, NULL); s != NULL;
+	     s = stmt_cache_oldest(&cache, s, NULL))
 		strbuf_addf(&text, "%s%u", text.n > 0 ? " " : "", (unsigned)s->id - 1);
 	assert_string_equal(text.p, expected);
 	strbuf_fini(&text);
