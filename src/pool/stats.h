@@ -4,7 +4,7 @@
 #pragma once
 #include <stdint.h>
 
-/* X(name): in the order of SHOW STATS_TOTALS, and what that has not. Times are in microseconds. */
+/* X(name): in the order of SHOW STATS_TOTALS, then what it does not show. Times are in microseconds. */
 #define STATS(X)                   \
 	X(server_assignment_count) \
 	X(xact_count)              \

@@ -30,7 +30,7 @@ void stmt_names_free(struct stmt_names **names);
 const struct stmt_named *stmt_names_find(const struct stmt_names *names, struct slice name);
 
 /* A name of the statement that goes by this one on servers; NULL: there is none. Goes through all of them. */
-const struct stmt_named *stmt_names_by_stmt(const struct stmt_names *names, struct slice stmt_name);
+const struct stmt_named *stmt_names_by_stmt(const struct stmt_names *names, struct slice server_name);
 
 /*
  * Gives a statement the name, which may have meant another; the statement gets

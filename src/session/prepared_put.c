@@ -152,9 +152,8 @@ static void put_sql(struct request_pass *pass, struct stmt *stmt)
 	put_close(pass, 'S', alias);
 	dropped(pass, STMT_OP_REPLY, 'P');
 	strbuf_init_fixed(&b, room, sizeof(room));
-	prepare_out_parse_head(&b, alias, sizeof("PREPARE ") - 1 + stmt->name_len + stmt->size + sizeof(no_types));
-	strbuf_add_str(&b, "PREPARE ");
-	strbuf_add_slice(&b, stmt_name(stmt));
+	prepare_out_parse_head(&b, alias, sizeof("PREPARE \"\"") - 1 + stmt->name_len + stmt->size + sizeof(no_types));
+	strbuf_addf(&b, "PREPARE \"%s\"", stmt->name);
 	pass_put_slice(pass, strbuf_slice(&b));
 	pass_put_slice(pass, stmt_body(stmt));
 	pass_put(pass, no_types, sizeof(no_types));

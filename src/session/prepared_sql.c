@@ -8,6 +8,9 @@
 #include "base/clock.h"
 #include "proto/out.h"
 
+/* The other name stands in quotes, for the client's may have, and touch the words around it. */
+#define QUOTES 2
+
 /* The name in a text that is exchanged for another. */
 struct exchange {
 	struct slice name;       /* the one on the server */
@@ -54,7 +57,7 @@ static uint32_t name_begins_at(const char *text, const struct sql *sql)
 /* How many characters more there are with the other name. */
 static int32_t name_shift(const char *text, const struct sql *sql, struct slice name)
 {
-	return (int32_t)name.n - (int32_t)characters((struct slice){text + sql->name_at, sql->name_end - sql->name_at});
+	return (int32_t)name.n + QUOTES - (int32_t)characters((struct slice){text + sql->name_at, sql->name_end - sql->name_at});
 }
 
 /* PREPARE: the text behind the name, which with it makes the statement anew on another server. */
@@ -133,10 +136,12 @@ static void put_query(struct request_pass *pass, const struct msg *m, const stru
 
 	strbuf_init_fixed(&b, room, sizeof(room));
 	strbuf_add_char(&b, 'Q');
-	out_u32(&b, (uint32_t)(4 + m->len - (sql->name_end - sql->name_at) + name.n));
+	out_u32(&b, (uint32_t)(4 + m->len - (sql->name_end - sql->name_at) + name.n + QUOTES));
 	pass_put_slice(pass, strbuf_slice(&b));
 	pass_put(pass, text, sql->name_at);
+	pass_put(pass, "\"", 1);
 	pass_put_slice(pass, name);
+	pass_put(pass, "\"", 1);
 	pass_put(pass, text + sql->name_end, m->len - sql->name_end);
 	pass_skip(pass, MSG_HEADER_SIZE + m->len);
 }
@@ -216,7 +221,9 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 static void exchanged_text(struct strbuf *b, struct slice rest, const struct sql *sql, struct slice name)
 {
 	strbuf_add(b, rest.p, sql->name_at);
+	strbuf_add_char(b, '"');
 	strbuf_add_slice(b, name);
+	strbuf_add_char(b, '"');
 	strbuf_add(b, rest.p + sql->name_end, rest.n - sql->name_end);
 }
 
