@@ -150,13 +150,15 @@ class Mirror:
 
     @staticmethod
     def _compare(messages, pooled, direct):
-        assert not direct or direct[-1].type not in ("silent", "closed"), str(Difference("no reply", messages, pooled, direct))
+        if direct and direct[-1].type in ("silent", "closed"):
+            raise AssertionError(f"nothing to compare with: {Difference('', messages, pooled, direct)}")
         for reply in pooled:
             if INTERNAL_NAMES in reply.body:
                 raise Difference("an internal name is seen", messages, pooled, direct)
         for i, (a, b) in enumerate(zip(pooled, direct)):
             if comparable(a) != comparable(b) and not is_late_refusal(a, b):
-                raise Difference(f"reply {i} differs: {show_reply(a)}\n instead of {show_reply(b)}", messages, pooled, direct)
+                raise Difference(f"reply {i} differs: {show_reply(a)}\n instead of {show_reply(b)}", messages, pooled,
+                                 direct)
         if len(pooled) != len(direct):
             raise Difference(f"{len(pooled)} replies instead of {len(direct)}", messages, pooled, direct)
 
