@@ -36,7 +36,7 @@ def make_switching(make_pooler):
     """A pooler of n servers that gives each transaction the one that has rested longest."""
     def make(servers=2, **settings):
         pooler = make_pooler(**{"default_pool_size": servers, "server_round_robin": 1, **settings})
-        if servers > 1:
+        if servers > 1 and "pool_mode" not in settings:
             open_servers(pooler, servers)
         return pooler
     return make
@@ -147,7 +147,10 @@ def test_the_server_is_restarted(switching, pg):
 
 def test_statement_mode(make_switching):
     pooler = make_switching(pool_mode="statement")
-    with pooler.wire() as w:
+    with pooler.wire() as w, pooler.wire() as other:
+        w.send_raw(query("SELECT pg_sleep(0.2)"))
+        other.value("SELECT 'on the second server'")
+        w.result()
         w.say(parse("SELECT pg_backend_pid()", "s"))
         assert len({w.say(run("s")).value for _ in range(4)}) == 2
         w.query("PREPARE q (int) AS SELECT $1 + 1")
@@ -462,6 +465,25 @@ def test_execute_means_what_the_name_means_when_it_runs(door):
         assert w.say(run("call")).error["C"] == "26000"
         w.query("PREPARE q AS SELECT 'new'")
         assert w.say(run("call")).value == "new"
+
+
+def test_prepare_looks_at_the_name_when_it_runs(door):
+    with door.wire() as w:
+        w.say(parse("PREPARE q AS SELECT 'late'", "prepare"))
+        w.query("PREPARE q AS SELECT 'early'")
+        assert w.say(run("prepare")).error["C"] == "42P05"
+        assert w.value("EXECUTE q") == "early"
+        w.query("DEALLOCATE q")
+        assert w.say(run("prepare")).tags == ["PREPARE"]
+        assert w.value("EXECUTE q") == "late"
+
+
+def test_an_identifier_that_is_too_long_is_cut_and_that_is_said(door):
+    with door.wire() as w:
+        for sql in (f"PREPARE {'n' * 70} AS SELECT 'cut'", f"EXECUTE {'n' * 80}", f"DEALLOCATE {'n' * 65}"):
+            result = w.query(sql)
+            assert result.error is None
+            assert [notice["C"] for notice in result.notices] == ["42622"]
 
 
 def test_explain_execute_and_create_table_as_execute_are_left_to_the_server(make_switching, pg):
@@ -907,6 +929,8 @@ def test_names_are_told_apart_by_63_bytes(door):
         assert w.say(run("n" * 63 + "2")).value == "long"
         assert w.say(run("n" * 63)).value == "long"
         assert w.say(run("n" * 62)).error["C"] == "26000"
+        error = w.say(run("n" * 63 + "2", "one too many")).error
+        assert f'prepared statement "{"n" * 63}2" requires 0' in error["M"]
 
 
 def test_names_of_any_bytes(door):
@@ -1043,7 +1067,7 @@ def test_a_server_that_is_lost_takes_its_statements_with_it(make_switching, kill
 
 def test_a_text_is_kept_once(make_switching):
     pooler = make_switching()
-    text = "SELECT 'once', " + "1 + " * 1000 + "$1::int"
+    text = "SELECT 'once', " + "1 + " * 10 + "$1::int"
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(pooler.wire()) for _ in range(3)]
         for i, w in enumerate(clients):

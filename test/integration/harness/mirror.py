@@ -47,6 +47,11 @@ def comparable(reply):
     return reply.type, {k: v for k, v in error_fields(reply.body).items() if k not in SOURCE_FIELDS}
 
 
+def kind_of(reply):
+    """What to call two differences the same by."""
+    return reply.type, error_fields(reply.body)["C"] if reply.type in "EN" else None
+
+
 def is_late_refusal(pooled, direct):
     """
     In a failed transaction a server refuses a statement that it has not seen yet before anybody has counted the
@@ -60,9 +65,10 @@ def is_late_refusal(pooled, direct):
 class Difference(Exception):
     """The two worlds are not the same."""
 
-    def __init__(self, why, messages=(), pooled=(), direct=()):
+    def __init__(self, why, messages=(), pooled=(), direct=(), at=None):
         super().__init__(why)
         self.why, self.messages, self.pooled, self.direct = why, messages, pooled, direct
+        self.kind = why if at is None else (kind_of(pooled[at]), kind_of(direct[at]))
 
     def __str__(self):
         return "\n".join([self.why, "said:", *(f"    {show(m)}" for m in self.messages),
@@ -123,7 +129,7 @@ class Mirror:
 
     def __init__(self, pooled, direct):
         self.pooled, self.direct = Side(pooled), Side(direct)
-        self.is_open = False  # something has been said that no Sync has ended
+        self.is_open = False  # something has been said that no Sync has ended: a Query does not
 
     def close(self):
         self.pooled.w.close()
@@ -145,7 +151,8 @@ class Mirror:
         self.direct.say(data)
         self.pooled.say(data, [cut % len(data) for cut in cuts])
         direct, pooled = self.direct.replies(messages), self.pooled.replies(messages)
-        self.is_open = direct[-1:] == [] or direct[-1].type != "Z"
+        for name, *_ in messages:
+            self.is_open = name != "sync" and (self.is_open or name in ENDS or name == "flush")
         self._compare(messages, pooled, direct)
 
     @staticmethod
@@ -158,7 +165,7 @@ class Mirror:
         for i, (a, b) in enumerate(zip(pooled, direct)):
             if comparable(a) != comparable(b) and not is_late_refusal(a, b):
                 raise Difference(f"reply {i} differs: {show_reply(a)}\n instead of {show_reply(b)}", messages, pooled,
-                                 direct)
+                                 direct, at=i)
         if len(pooled) != len(direct):
             raise Difference(f"{len(pooled)} replies instead of {len(direct)}", messages, pooled, direct)
 
