@@ -22,7 +22,7 @@ enum stmt_op_kind {
 	STMT_OP_SERVER_HAS,      /* the server has the statement from now on */
 	STMT_OP_SERVER_LOST,     /* it has it no more; `version` is the one it had */
 	STMT_OP_NAMED,           /* the client calls `stmt` so; it called `before` so until now; either may be NULL */
-	STMT_OP_UNNAMED,         /* the server's unnamed statement is another one; `owner` had the one before */
+	STMT_OP_UNNAMED,         /* the unnamed statement is another one; those of server and client were these before */
 	STMT_OP_ALL_LOST,        /* DEALLOCATE ALL or DISCARD ALL, perhaps */
 };
 
@@ -34,7 +34,7 @@ enum stmt_reply {
 
 struct stmt_op {
 	uint64_t index;
-	uint64_t owner;
+	uint64_t server_unnamed, client_unnamed;
 	struct stmt *stmt, *before;      /* with a reference each */
 	struct atom *name;               /* the client's name for it, with a reference */
 	const char *alias;               /* static: the name by which the message speaks of it, if it is not that of `stmt` */

@@ -85,6 +85,7 @@ struct hub {
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
 	uint64_t last_id;
+	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
 	uint64_t started_at;
 	unsigned nwaits;                 /* commands of the console that wait for sessions */

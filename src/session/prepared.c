@@ -95,7 +95,7 @@ void prepared_server_free(struct server *s)
 void prepared_note_own(struct server *s)
 {
 	if (s->prepared != NULL)
-		s->prepared->unnamed_owner = 0;
+		s->prepared->unnamed = 0;
 }
 
 void prepared_release(struct server *s)

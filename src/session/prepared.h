@@ -36,6 +36,8 @@ struct prepared_sql {
 	struct stmt *stmt;       /* whose name is in the text now, or */
 	const char *alias;       /* what is */
 	struct atom *name;       /* the client's */
+	uint32_t at;             /* as in struct stmt_op */
+	int32_t shift;
 };
 
 /* The client's part; made with its first named statement. */
@@ -59,7 +61,7 @@ struct prepared_server {
 	struct stmt_cache cache;
 	struct stmt_ops ops;
 	uint64_t batch_at;       /* the index of the first message of the batch under way */
-	uint64_t unnamed_owner;  /* the client whose unnamed statement it has; 0: nobody's */
+	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
 	bool is_told;            /* something has been relayed to the client since the batch was begun */
 	enum replay_state replay;

@@ -72,23 +72,34 @@ void prepared_put_close(struct request_pass *pass, struct stmt *stmt)
 	put_close(pass, 'S', stmt_name(stmt));
 }
 
-static void note_unnamed(struct request_pass *pass, uint64_t owner, char type)
+void prepared_note_unnamed(struct request_pass *pass, uint64_t index, uint64_t of_server, uint64_t of_client)
 {
 	struct prepared_server *ps = server_part(pass);
+	struct client *c = pass->client;
+	struct stmt_op *op;
 
-	dropped(pass, STMT_OP_UNNAMED, type)->owner = ps->unnamed_owner;
-	ps->unnamed_owner = owner;
+	if (ps->unnamed == of_server && c->unnamed == of_client)
+		return;
+	op = prepared_put_op(pass, STMT_OP_UNNAMED, index);
+	op->server_unnamed = ps->unnamed;
+	op->client_unnamed = c->unnamed;
+	ps->unnamed = of_server;
+	c->unnamed = of_client;
 }
 
 void prepared_put_close_unnamed(struct request_pass *pass)
 {
-	note_unnamed(pass, 0, 'C');
+	uint64_t index = dropped(pass, STMT_OP_REPLY, 'C')->index;
+
+	prepared_note_unnamed(pass, index, 0, pass->client->unnamed);
 	put_close(pass, 'S', SLICE_LIT(""));
 }
 
 void prepared_put_parse_unnamed(struct request_pass *pass, struct stmt *stmt)
 {
-	note_unnamed(pass, pass->client->id, 'P');
+	uint64_t index = dropped(pass, STMT_OP_REPLY, 'P')->index;
+
+	prepared_note_unnamed(pass, index, pass->client->unnamed, pass->client->unnamed);
 	put_parse(pass, SLICE_LIT(""), stmt_body(stmt));
 	stats_of(pass)->server_parse_count++;
 }
@@ -183,19 +194,21 @@ static bool is_over_age(const struct request_pass *pass, uint64_t used_at)
 	       clock_us() - used_at > (uint64_t)set->prepared_unnamed_idle_timeout;
 }
 
-static bool is_full(const struct request_pass *pass)
+/* Whether the server would have too many statements with so many more. */
+static bool is_full(const struct request_pass *pass, uint32_t more)
 {
 	int64_t max = hub_settings(pass->client->hub)->max_prepared_statements;
 
 	/* Statements of those who prepared them before it was set to 0 are not lost. */
-	return stmt_cache_count(&server_part(pass)->cache) >= (max > 0 ? max : 1);
+	return stmt_cache_count(&server_part(pass)->cache) + more > (max > 0 ? max : 1);
 }
 
 /* The one that goes next; NULL: none has to, or none can. */
-static struct stmt *victim(struct request_pass *pass, const struct stmt *needed, bool *waits)
+static struct stmt *victim(struct request_pass *pass, const struct stmt *one, const struct stmt *other, uint32_t more,
+			   bool *waits)
 {
 	struct prepared_server *ps = server_part(pass);
-	bool full = is_full(pass);
+	bool full = is_full(pass, more);
 	uint64_t used_at;
 
 	*waits = false;
@@ -203,7 +216,7 @@ static struct stmt *victim(struct request_pass *pass, const struct stmt *needed,
 	     s = stmt_cache_oldest(&ps->cache, s, &used_at)) {
 		if (!full && !is_over_age(pass, used_at))
 			return NULL;
-		if (s == needed)
+		if (s == one || s == other)
 			continue;
 		if (!stmt_ops_is_uncertain(&ps->ops, s, NULL))
 			return s;
@@ -212,19 +225,25 @@ static struct stmt *victim(struct request_pass *pass, const struct stmt *needed,
 	return NULL;
 }
 
-enum prepared_verdict prepared_make_room(struct request_pass *pass, const struct stmt *needed)
+/* Neither of two statements is to go. */
+static bool evict(struct request_pass *pass, const struct stmt *one, const struct stmt *other, uint32_t more)
 {
 	bool waits = false;
 
 	for (unsigned i = 0; i < EVICTED_AT_ONCE; i++) {
-		struct stmt *s = victim(pass, needed, &waits);
+		struct stmt *s = victim(pass, one, other, more, &waits);
 
 		if (s == NULL)
 			break;
 		prepared_put_close(pass, s);
 		stats_of(pass)->prepared_evictions++;
 	}
-	return waits ? PREPARED_WAIT : PREPARED_FORWARD;
+	return !waits;
+}
+
+enum prepared_verdict prepared_make_room(struct request_pass *pass, const struct stmt *needed)
+{
+	return evict(pass, needed, NULL, 1) ? PREPARED_FORWARD : PREPARED_WAIT;
 }
 
 static enum prepared_verdict ensure_one(struct request_pass *pass, struct stmt *stmt, const struct stmt *needed)
@@ -236,6 +255,9 @@ static enum prepared_verdict ensure_one(struct request_pass *pass, struct stmt *
 		return PREPARED_WAIT;
 	if (presence == STMT_PRESENT) {
 		stats_of(pass)->prepared_hits++;
+		/* The bound may have been lowered. */
+		if (is_full(pass, 0))
+			evict(pass, stmt, needed, 0);
 		return PREPARED_FORWARD;
 	}
 	if (presence == STMT_STALE)

@@ -24,7 +24,10 @@ struct stmt_op *prepared_put_op(struct request_pass *pass, enum stmt_op_kind kin
 /* The statement goes from the server. */
 void prepared_put_close(struct request_pass *pass, struct stmt *stmt);
 
-/* The unnamed statement goes. */
+/* The unnamed statements of server and client are these from the message of this index on. */
+void prepared_note_unnamed(struct request_pass *pass, uint64_t index, uint64_t of_server, uint64_t of_client);
+
+/* The unnamed statement goes from the server. */
 void prepared_put_close_unnamed(struct request_pass *pass);
 
 /* The server gets a statement that it lacks. */

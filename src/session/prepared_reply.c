@@ -46,7 +46,9 @@ static void take_back(struct server *s, const struct stmt_op *op, bool is_skippe
 			restore_name(s, op);
 		break;
 	case STMT_OP_UNNAMED:
-		ps->unnamed_owner = is_skipped ? op->owner : 0;
+		ps->unnamed = is_skipped ? op->server_unnamed : 0;
+		if (s->client != NULL)
+			s->client->unnamed = is_skipped ? op->client_unnamed : 0;
 		break;
 	case STMT_OP_REPLY:
 	case STMT_OP_ALL_LOST:
@@ -122,7 +124,7 @@ static struct stmt_op *op_of(struct stmt_ops *ops, uint64_t index)
 
 static bool change_error(const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
 {
-	struct prepare_error change = {.at = op->at, .shift = op->shift};
+	struct prepare_error change = {.at = op->at, .shift = -op->shift};
 
 	if (op->name == NULL || (op->alias == NULL && op->stmt == NULL))
 		return false;

@@ -298,17 +298,22 @@ static struct stmt *kept_unnamed(struct request_pass *pass, const struct msg *m,
 	return stmt;
 }
 
-/* The server's unnamed statement is the client's, from the message of this index on, and what is kept of it. */
-static void note_unnamed(struct request_pass *pass, uint64_t index, uint64_t owner, struct stmt *kept)
+/* What is kept of the client's unnamed statement; NULL: nothing. */
+static void note_kept(struct request_pass *pass, uint64_t index, struct stmt *kept)
 {
-	struct client *c = pass->client;
-	struct prepared_server *ps = c->server->prepared;
+	const struct client *c = pass->client;
 
-	if (ps->unnamed_owner != owner)
-		prepared_put_op(pass, STMT_OP_UNNAMED, index)->owner = ps->unnamed_owner;
-	ps->unnamed_owner = owner;
 	if (c->prepared != NULL && (kept != NULL || stmt_names_find(c->prepared->names, SLICE_LIT("")) != NULL))
 		prepared_put_name(pass, index, SLICE_LIT(""), kept);
+}
+
+/* Neither the server nor the client has an unnamed statement any more. */
+static void note_no_unnamed(struct request_pass *pass)
+{
+	uint64_t index = owed_next(&pass->client->server->owed);
+
+	prepared_note_unnamed(pass, index, 0, 0);
+	note_kept(pass, index, NULL);
 }
 
 static enum prepared_verdict parse_unnamed(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
@@ -316,14 +321,16 @@ static enum prepared_verdict parse_unnamed(struct request_pass *pass, const stru
 {
 	struct client *c = pass->client;
 	struct stmt *kept = kept_unnamed(pass, m, text);
+	uint64_t index = owed_next(&c->server->owed), unnamed = ++c->hub->last_unnamed;
 
 	if (kept != NULL && !prepared_set_up(c)) {
 		stmt_unref(c->hub->stmts, &kept);
 		return PREPARED_GONE;
 	}
-	note_unnamed(pass, owed_next(&c->server->owed), c->id, kept);
+	prepared_note_unnamed(pass, index, unnamed, unnamed);
+	note_kept(pass, index, kept);
 	stmt_unref(c->hub->stmts, &kept);
-	note_exchange(pass, owed_next(&c->server->owed), text);
+	note_exchange(pass, index, text);
 	if ((const uint8_t *)text->rest.p == m->body + h->size)
 		return PREPARED_FORWARD;
 	prepared_put_note(pass, 'P');
@@ -370,7 +377,7 @@ static enum prepared_verdict use_unnamed(struct request_pass *pass)
 
 	if (stmt_ops_is_unnamed_uncertain(&ps->ops))
 		return PREPARED_WAIT;
-	if (ps->unnamed_owner == c->id)
+	if (ps->unnamed == c->unnamed && c->unnamed != 0)
 		return PREPARED_FORWARD;
 	if (prepared_look_up(pass, SLICE_LIT(""), &named) == PREPARED_WAIT)
 		return PREPARED_WAIT;
@@ -406,7 +413,8 @@ static enum prepared_verdict use(struct request_pass *pass, const struct msg *m,
 	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
 	op->is_use = true;
 	op->stmt = stmt_ref(named->stmt);
-	op->name = atom_ref(named->name);
+	/* Errors repeat what was said, and be it longer than what is kept. */
+	op->name = h->statement.n > STMT_CLIENT_NAME_MAX ? prepared_spelling(pass, h->statement) : atom_ref(named->name);
 	named->stmt->nbinds += m->type == 'B';
 	put_head(pass, m, h, stmt_name(named->stmt));
 	return PREPARED_TAKEN;
@@ -437,7 +445,7 @@ static enum prepared_verdict close_unnamed(struct request_pass *pass)
 		return PREPARED_GONE;
 	if (stmt_ops_is_unnamed_uncertain(&c->server->prepared->ops))
 		return PREPARED_WAIT;
-	note_unnamed(pass, owed_next(&c->server->owed), 0, NULL);
+	note_no_unnamed(pass);
 	return PREPARED_FORWARD;
 }
 
@@ -449,11 +457,11 @@ static enum prepared_verdict drop_unnamed(struct request_pass *pass)
 	struct client *c = pass->client;
 	bool has_kept = c->prepared != NULL && stmt_names_find(c->prepared->names, SLICE_LIT("")) != NULL;
 
-	if (!has_kept && (c->server->prepared == NULL || c->server->prepared->unnamed_owner == 0))
+	if (!has_kept && c->unnamed == 0 && (c->server->prepared == NULL || c->server->prepared->unnamed == 0))
 		return PREPARED_FORWARD;
 	if (!prepared_set_up_server(c))
 		return PREPARED_GONE;
-	note_unnamed(pass, owed_next(&c->server->owed), 0, NULL);
+	note_no_unnamed(pass);
 	return PREPARED_FORWARD;
 }
 

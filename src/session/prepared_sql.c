@@ -228,7 +228,7 @@ static void exchanged_text(struct strbuf *b, struct slice rest, const struct sql
 }
 
 /* It counts when it is executed. */
-static void remember(struct request_pass *pass, const struct sql *sql, const struct exchange *x)
+static void remember(struct request_pass *pass, const char *text, const struct sql *sql, const struct exchange *x)
 {
 	struct prepared_sql *pending = &pass->client->prepared->sql;
 
@@ -238,6 +238,8 @@ static void remember(struct request_pass *pass, const struct sql *sql, const str
 	pending->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
 	pending->alias = x->alias;
 	pending->name = prepared_spelling(pass, sql_name(sql));
+	pending->at = name_begins_at(text, sql);
+	pending->shift = x->name.p == NULL ? 0 : name_shift(text, sql, x->name);
 }
 
 static enum prepared_verdict parse_exchanged(struct request_pass *pass, const struct msg *m,
@@ -264,7 +266,7 @@ static enum prepared_verdict parse_exchanged(struct request_pass *pass, const st
 				   .shift = name_shift(rest.p, sql, x->name)};
 	verdict = b.failed ? PREPARED_TAKEN : prepared_parse(pass, m, h, &text);
 	if (verdict == PREPARED_TAKEN)
-		remember(pass, sql, x);
+		remember(pass, rest.p, sql, x);
 	strbuf_fini(&b);
 	return verdict;
 }
@@ -283,7 +285,7 @@ enum prepared_verdict prepared_sql_parse(struct request_pass *pass, const struct
 	if (verdict == PREPARED_FORWARD)
 		verdict = parse_exchanged(pass, m, h, sql, &x);
 	if ((verdict == PREPARED_FORWARD || verdict == PREPARED_TAKEN) && is_for_all(sql->verb))
-		remember(pass, sql, &x);
+		remember(pass, (const char *)m->body + h->size, sql, &x);
 	stmt_unref(c->hub->stmts, &x.stmt);
 	return verdict;
 }
@@ -303,6 +305,8 @@ void prepared_sql_execute(struct request_pass *pass)
 		op->stmt = pending->stmt == NULL ? NULL : stmt_ref(pending->stmt);
 		op->alias = pending->alias;
 		op->name = pending->name == NULL ? NULL : atom_ref(pending->name);
+		op->at = pending->at;
+		op->shift = pending->shift;
 	}
 	if (pending->is_change && pending->name != NULL)
 		note_change(pass, index, atom_slice(pending->name), pending->stmt, false);
