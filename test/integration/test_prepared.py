@@ -362,6 +362,16 @@ def test_all_of_a_clients_statements_go_at_once(door, text, extended_protocol):
         assert w.say(parse("SELECT 'new'", "s"), run("s")).value == "new"
 
 
+@pytest.mark.parametrize("text", ["DEALLOCATE ALL", "DEALLOCATE s"])
+def test_a_name_is_free_behind_a_deallocate_in_the_same_pipeline(door, text):
+    with door.wire() as w:
+        w.say(parse("SELECT 'old'", "s"))
+        result = w.say(parse(text), run(), parse("SELECT 'new'", "s"), run("s"))
+        assert (result.error, result.types) == (None, "12C12DCZ")
+        for _ in range(3):
+            assert w.say(run("s")).value == "new"
+
+
 def test_all_in_quotes_is_a_name(door):
     with door.wire() as w:
         w.query('PREPARE "all" AS SELECT 1')
@@ -416,6 +426,22 @@ def test_deallocate_by_sql(door):
         assert w.query("PREPARE q AS SELECT 2").tags == ["PREPARE"]
         for _ in range(3):
             assert w.value("EXECUTE q") == "2"
+
+
+def test_what_sql_does_to_names_is_done_when_it_is_executed(door):
+    """And not when it is bound, nor when an error keeps it from being executed."""
+    with door.wire() as w:
+        w.say(parse("SELECT 'kept'", "s"), parse("DEALLOCATE s", "drop"), parse("PREPARE q AS SELECT 1", "make"))
+        assert w.say(bind((), "drop"), bind((), "make", "p")).types == "22Z"
+        assert w.say(run("s")).value == "kept"
+        assert w.query("EXECUTE q").error["C"] == "26000"
+        result = w.say(bind((), "drop"), bind((), "make", "p"), bind((), "nobody"), execute(), execute("p"))
+        assert result.types == "22EZ"
+        assert w.say(run("s")).value == "kept"
+        assert w.query("EXECUTE q").error["C"] == "26000"
+        assert w.say(run("drop"), run("make")).tags == ["DEALLOCATE", "PREPARE"]
+        assert w.say(run("s")).error["C"] == "26000"
+        assert w.value("EXECUTE q") == "1"
 
 
 def test_prepared_by_sql_and_bound_by_the_protocol(door):
@@ -720,6 +746,31 @@ def test_a_parse_that_fails_takes_the_unnamed_statement_away(door):
         w.say(parse("SELECT 1"))
         assert w.say(parse("SELEC")).error["C"] == "42601"
         assert w.say(run()).error["C"] == "26000"
+
+
+@pytest.mark.parametrize("skipped", [[parse("SELECT 'skipped'")], [parse("SELECT 'skipped'"), run()], [close("S", "")]],
+                         ids=["Parse", "Parse and Bind", "Close"])
+def test_what_an_error_skips_does_nothing_to_the_unnamed_statement(door, skipped):
+    with door.wire() as w:
+        w.send_raw(run("nobody") + b"".join(skipped) + sync() + parse("SELECT 'done'") + run() + sync())
+        assert w.result().error["C"] == "26000"
+        assert w.result().value == "done"
+        assert w.say(parse("SELECT 'kept'")).types == "1Z"
+        assert w.say(run("nobody"), *skipped).types == "EZ"
+        for _ in range(3):
+            assert w.say(run()).value == "kept"
+
+
+@pytest.mark.parametrize("later", [
+    [parse("SELECT 'new'"), run()], [parse("SELECT 'new'"), run(), parse("SELECT 'newest'")], [close("S", "")],
+    [parse("SELECT 'new'"), close("S", "")]], ids=["Parse", "Parse again", "Close", "Parse and Close"])
+def test_an_unnamed_statement_that_has_been_replaced_never_comes_back(switching, later):
+    with switching.wire() as w:
+        w.say(parse("SELECT 'old'"))
+        assert w.say(*later).error is None
+        for _ in range(4):
+            result = w.say(run())
+            assert result.error is not None and result.error["C"] == "26000" or result.value != "old"
 
 
 @pytest.mark.parametrize("unnamed, parses", [("off", 6), ("cache", 1)])
