@@ -15,8 +15,8 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 
 /**
- * JDBC with its defaults: a PreparedStatement's fifth execution names it at the server. Arguments: port, clients, rounds;
- * test_driver_statements.py says what a workload does.
+ * JDBC with its defaults: a PreparedStatement's fifth execution names it at the server. Arguments: port, clients,
+ * rounds; test_driver_statements.py says what a workload does.
  */
 class Statements {
     private static String url;

@@ -1,5 +1,5 @@
-// node-postgres with named and unnamed statements. Arguments: port, clients, rounds; test_driver_statements.py says what
-// a workload does.
+// node-postgres with named and unnamed statements. Arguments: port, clients, rounds; test_driver_statements.py says
+// what a workload does.
 const assert = require("assert");
 const { Client, Pool, Query } = require("pg");
 
@@ -85,13 +85,14 @@ async function batch(client, k, base) {
 
 async function errors(client, k, base) {
   await assert.rejects(client.query({ ...INSERT, values: [k, base, "again"] }), { code: "23505" });
-  await assert.rejects(client.query({ name: "bad", text: "SELECT $1::int FROM FROM", values: [base] }), { code: "42601" });
+  await assert.rejects(client.query({ name: "bad", text: "SELECT $1::int FROM FROM", values: [base] }),
+    { code: "42601" });
   // The name was not taken by the statement that failed.
   assert.strictEqual(await value(client, { name: "bad", text: "SELECT $1::int + 3", values: [base] }), base + 3);
   await client.query({ text: "DEALLOCATE bad" });
   // What the driver believes to be there: told so, and nothing else happens to the connection.
   await assert.rejects(client.query({ name: "bad", text: "SELECT $1::int + 3", values: [base] }), { code: "26000" });
-  await client.query({ text: 'PREPARE bad AS SELECT $1::int + 3' });
+  await client.query({ text: "PREPARE bad AS SELECT $1::int + 3" });
   assert.strictEqual(await value(client, { name: "bad", text: "SELECT $1::int + 3", values: [base] }), base + 3);
   await client.query({ text: "DEALLOCATE bad" });
   delete client.connection.parsedStatements.bad;

@@ -54,7 +54,8 @@ async function transactions(sql, k, base) {
 // Queries of one turn go out as a pipeline; those in a transaction's array too.
 async function batch(sql, k, base) {
   const results = await Promise.allSettled(range(40).map((i) =>
-    i === 20 ? sql`SELECT ${base}::int / 0 AS v` : sql.unsafe(`SELECT $1::int + 10 * ${i % 7} AS v`, [base + i], { prepare: true })));
+    i === 20 ? sql`SELECT ${base}::int / 0 AS v`
+      : sql.unsafe(`SELECT $1::int + 10 * ${i % 7} AS v`, [base + i], { prepare: true })));
   results.forEach((result, i) => {
     if (i === 20)
       assert.strictEqual(result.reason.code, "22012");

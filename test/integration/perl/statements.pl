@@ -1,5 +1,5 @@
-# DBD::Pg with its defaults: a statement handle's second execution names it at the server, its end deallocates it, in SQL.
-# Arguments: port, clients, rounds; test_driver_statements.py says what a workload does. A process for each client.
+# DBD::Pg with its defaults: a statement handle's second execution names it at the server, its end deallocates it, in
+# SQL. Arguments: port, clients, rounds; test_driver_statements.py says what a workload does. A process for each client.
 use strict;
 use warnings;
 use utf8;
@@ -205,7 +205,7 @@ for my $k (0 .. $clients - 1) {
 $changed = 0;
 for my $reader (@readers) {
 	my $seen = <$reader>;
-	close($reader) or die "a client has failed\n";
+	close($reader) or die "a client has failed: status $?\n";
 	$changed++ if $seen > 1;
 }
 print "done $changed\n";
