@@ -64,6 +64,17 @@ def test_an_unnamed_statement_left_on_another_server_does_not_come_back(make_poo
         assert batch(client, bind(), execute()).rows == [["new", server]]
 
 
+@pytest.mark.parametrize("sql", ["PREPARE q AS SELECT 2", "EXECUTE p", "DEALLOCATE p", "SELECT 2"])
+def test_an_unnamed_statement_outlives_the_simple_queries_of_others(make_pooler, sql):
+    """Each of them destroys the server's unnamed statement, those too whose text the pooler changes."""
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire() as client, pooler.wire() as other:
+        assert other.query("PREPARE p AS SELECT 1").error is None
+        assert batch(client, parse("SELECT 'mine'")).error is None
+        assert other.query(sql).error is None
+        assert batch(client, bind(), execute()).rows == [["mine"]]
+
+
 def test_who_does_not_ask_for_the_result_is_told_that_it_has_changed(make_pooler, shape):
     pooler = make_pooler(default_pool_size=2)
     with pooler.wire() as client:
