@@ -370,6 +370,7 @@ def test_a_name_is_free_behind_a_deallocate_in_the_same_pipeline(door, text):
         assert (result.error, result.types) == (None, "12C12DCZ")
         for _ in range(3):
             assert w.say(run("s")).value == "new"
+        assert w.say(parse(text), run(), run("s")).error["C"] == "26000"
 
 
 def test_all_in_quotes_is_a_name(door):
@@ -734,10 +735,12 @@ def test_an_unnamed_statement_of_an_earlier_batch(door):
             assert w.say(run("", "again")).value == "unnamed again"
 
 
-def test_a_simple_query_takes_the_unnamed_statement_away(door):
+@pytest.mark.parametrize("sql", ["SELECT 2", "EXECUTE q", "PREPARE r AS SELECT 2", "DEALLOCATE q", "EXECUTE nobody"])
+def test_a_simple_query_takes_the_unnamed_statement_away(door, sql):
     with door.wire() as w:
+        w.query("PREPARE q AS SELECT 'q'")
         w.say(parse("SELECT 1"))
-        w.query("SELECT 2")
+        w.query(sql)
         assert w.say(run()).error["M"] == "unnamed prepared statement does not exist"
 
 
@@ -771,6 +774,25 @@ def test_an_unnamed_statement_that_has_been_replaced_never_comes_back(switching,
         for _ in range(4):
             result = w.say(run())
             assert result.error is not None and result.error["C"] == "26000" or result.value != "old"
+
+
+@pytest.mark.parametrize("unnamed", ["off", "cache"])
+def test_the_unnamed_statement_of_another_client_is_out_of_reach(make_switching, unnamed):
+    pooler = make_switching(servers=1, prepared_unnamed=unnamed)
+    with pooler.wire() as w, pooler.wire() as other:
+        assert other.extended("SELECT 'others'").value == "others"
+        assert w.say(run()).error["M"] == "unnamed prepared statement does not exist"
+        assert w.say(describe("S", "")).error["C"] == "26000"
+        w.say(parse("SELECT 'own'"))
+        for _ in range(2):
+            assert other.extended("SELECT 'others'").value == "others"
+            assert w.say(run()).value == "own"
+        other.say(parse("SELECT 'others, alone'"))
+        assert w.say(run()).value == "own"
+        assert other.say(run()).value == "others, alone"
+        w.say(close("S", ""))
+        assert w.say(run()).error["C"] == "26000"
+        assert other.say(run()).value == "others, alone"
 
 
 @pytest.mark.parametrize("unnamed, parses", [("off", 6), ("cache", 1)])
