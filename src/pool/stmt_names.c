@@ -117,6 +117,7 @@ static void put(struct stmt_names *names, struct stmt_named *slot, struct atom *
 		drop_stmt(names, slot);
 	}
 	slot->stmt = stmt;
+	slot->version = stmt->version;
 }
 
 bool stmt_names_set_atom(struct stmt_names *names, struct atom *name, struct stmt *stmt)
@@ -136,6 +137,14 @@ bool stmt_names_set(struct stmt_names *names, struct slice name, struct stmt *st
 
 	atom_unref(&atom);
 	return ok;
+}
+
+void stmt_names_renew(struct stmt_names *names, struct slice name)
+{
+	struct stmt_named *slot = find(names, name);
+
+	if (slot != NULL)
+		slot->version = slot->stmt->version;
 }
 
 /* Names behind a gap, whose way from home led over it, move up. */
@@ -176,6 +185,18 @@ void stmt_names_clear(struct stmt_names *names)
 	}
 	free(names->slots);
 	*names = (struct stmt_names){.all = names->all};
+}
+
+bool stmt_names_clear_named(struct stmt_names *names)
+{
+	const struct stmt_named *unnamed = stmt_names_find(names, SLICE_LIT(""));
+	struct stmt *kept = unnamed == NULL ? NULL : stmt_ref(unnamed->stmt);
+	bool ok;
+
+	stmt_names_clear(names);
+	ok = kept == NULL || stmt_names_set(names, SLICE_LIT(""), kept);
+	stmt_unref(names->all, &kept);
+	return ok;
 }
 
 size_t stmt_names_count(const struct stmt_names *names)

@@ -20,6 +20,7 @@ struct stmt_names;
 struct stmt_named {
 	struct atom *name;
 	struct stmt *stmt;
+	uint32_t version;        /* of the statement, when the name was given or renewed */
 };
 
 /* NULL when out of memory. */
@@ -40,8 +41,14 @@ const struct stmt_named *stmt_names_by_stmt(const struct stmt_names *names, stru
 bool stmt_names_set(struct stmt_names *names, struct slice name, struct stmt *stmt);
 bool stmt_names_set_atom(struct stmt_names *names, struct atom *name, struct stmt *stmt);
 
+/* The client knows of the statement's present version. Nothing happens if there is no such name. */
+void stmt_names_renew(struct stmt_names *names, struct slice name);
+
 /* Nothing happens if there is no such name. */
 void stmt_names_drop(struct stmt_names *names, struct slice name);
 void stmt_names_clear(struct stmt_names *names);
+
+/* All but the empty name. False: out of memory, and that is gone, too. */
+bool stmt_names_clear_named(struct stmt_names *names);
 
 size_t stmt_names_count(const struct stmt_names *names);

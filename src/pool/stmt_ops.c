@@ -48,6 +48,11 @@ bool stmt_ops_reserve(struct stmt_ops *ops, uint32_t n)
 	return true;
 }
 
+static bool is_counted(enum stmt_op_kind kind)
+{
+	return kind != STMT_OP_REPLY && kind != STMT_OP_SHAPE && kind != STMT_OP_UNNAMED;
+}
+
 struct stmt_op *stmt_ops_push(struct stmt_ops *ops, enum stmt_op_kind kind, uint64_t index)
 {
 	struct stmt_op *op = stmt_ops_at(ops, ops->n++);
@@ -56,7 +61,7 @@ struct stmt_op *stmt_ops_push(struct stmt_ops *ops, enum stmt_op_kind kind, uint
 	op->kind = (uint8_t)kind;
 	op->index = index;
 	op->batch = ops->batch;
-	if (kind != STMT_OP_REPLY) {
+	if (is_counted(kind)) {
 		ops->nchanges++;
 		ops->nchanges_now++;
 	}
@@ -67,13 +72,14 @@ void stmt_ops_pop(struct stmt_ops *ops)
 {
 	struct stmt_op *op = stmt_ops_at(ops, 0);
 
-	if (op->kind != STMT_OP_REPLY) {
+	if (is_counted(op->kind)) {
 		ops->nchanges--;
 		if (op->batch == ops->batch)
 			ops->nchanges_now--;
 	}
 	stmt_unref(ops->all, &op->stmt);
 	stmt_unref(ops->all, &op->before);
+	stmt_names_free(&op->names);
 	atom_unref(&op->name);
 	ops->head = (ops->head + 1) & (ops->cap - 1);
 	ops->n--;
@@ -103,17 +109,33 @@ bool stmt_ops_is_uncertain(struct stmt_ops *ops, const struct stmt *stmt, const 
 	return false;
 }
 
+bool stmt_ops_awaits_shape(struct stmt_ops *ops, const struct stmt *stmt)
+{
+	for (uint32_t i = 0; i < ops->n; i++)
+		if (stmt_ops_at(ops, i)->kind == STMT_OP_SHAPE && stmt_ops_at(ops, i)->stmt == stmt)
+			return true;
+	return false;
+}
+
+bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name)
+{
+	for (uint32_t i = ops->n; i-- > 0 && stmt_ops_at(ops, i)->batch == ops->batch;)
+		if (stmt_ops_at(ops, i)->kind == STMT_OP_NAMED && stmt_ops_at(ops, i)->name == name)
+			return true;
+	return false;
+}
+
 bool stmt_ops_is_unnamed_uncertain(struct stmt_ops *ops)
 {
-	if (ops->nchanges == ops->nchanges_now)
-		return false;
-	if (ops->n > LOOKED_THROUGH)
-		return true;
-	for (uint32_t i = 0; i < ops->n; i++) {
-		const struct stmt_op *op = stmt_ops_at(ops, i);
-
-		if (op->batch != ops->batch && op->kind == STMT_OP_UNNAMED)
-			return true;
-	}
+	for (uint32_t i = ops->n; i-- > 0;)
+		if (stmt_ops_at(ops, i)->kind == STMT_OP_UNNAMED)
+			return stmt_ops_at(ops, i)->batch != ops->batch;
 	return false;
+}
+
+struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i)
+{
+	while (i < ops->n && stmt_ops_at(ops, i)->kind != STMT_OP_UNNAMED)
+		i++;
+	return i < ops->n ? stmt_ops_at(ops, i) : NULL;
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/atom.h"
+#include "pool/stmt_names.h"
 #include "pool/stmts.h"
 
 enum stmt_op_kind {
@@ -23,7 +24,8 @@ enum stmt_op_kind {
 	STMT_OP_SERVER_LOST,     /* it has it no more; `version` is the one it had */
 	STMT_OP_NAMED,           /* the client calls `stmt` so; it called `before` so until now; either may be NULL */
 	STMT_OP_UNNAMED,         /* the unnamed statement is another one; those of server and client were these before */
-	STMT_OP_ALL_LOST,        /* DEALLOCATE ALL or DISCARD ALL, perhaps */
+	STMT_OP_SHAPE,           /* what the server says of the statement's rows is for us */
+	STMT_OP_ALL_LOST,        /* DEALLOCATE ALL or DISCARD ALL; `names` were the client's before */
 };
 
 enum stmt_reply {
@@ -36,6 +38,7 @@ struct stmt_op {
 	uint64_t index;
 	uint64_t server_unnamed, client_unnamed;
 	struct stmt *stmt, *before;      /* with a reference each */
+	struct stmt_names *names;        /* owned */
 	struct atom *name;               /* the client's name for it, with a reference */
 	const char *alias;               /* static: the name by which the message speaks of it, if it is not that of `stmt` */
 	uint32_t batch;
@@ -45,6 +48,7 @@ struct stmt_op {
 	uint8_t kind;                    /* enum stmt_op_kind */
 	uint8_t reply;                   /* enum stmt_reply */
 	bool is_use;                     /* of `stmt`: Bind, Describe, EXECUTE */
+	bool is_outdated;                /* a Bind that was made to fail: the client expects other rows than it would get */
 	bool is_query;                   /* the message is a simple Query: its end is ReadyForQuery */
 	bool is_injected_sync;
 	bool has_failed;                 /* a simple Query: an error has come */
@@ -56,7 +60,7 @@ struct stmt_ops {
 	struct stmt_op *ring;
 	uint32_t head, n, cap;
 	uint32_t batch;                  /* the one under way */
-	uint32_t nchanges;               /* operations that change something, */
+	uint32_t nchanges;               /* operations that change something but the unnamed statement, */
 	uint32_t nchanges_now;           /* of these, in the batch under way */
 };
 
@@ -87,5 +91,14 @@ static inline void stmt_ops_end_batch(struct stmt_ops *ops)
  */
 bool stmt_ops_is_uncertain(struct stmt_ops *ops, const struct stmt *stmt, const struct atom *name);
 
-/* The same of the server's unnamed statement. */
+/* Whether an answer to STMT_OP_SHAPE is still to come for the statement. */
+bool stmt_ops_awaits_shape(struct stmt_ops *ops, const struct stmt *stmt);
+
+/* Whether the batch under way has given a statement the name. */
+bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name);
+
+/* Whether the unnamed statement is what an earlier batch has made of it, if that succeeds. */
 bool stmt_ops_is_unnamed_uncertain(struct stmt_ops *ops);
+
+/* The first that changes the unnamed statement, from the i-th on; NULL: there is none. */
+struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i);

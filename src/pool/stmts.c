@@ -12,8 +12,7 @@ struct stmts {
 	struct hashtable table;
 	uint64_t last_id;
 	size_t memory;           /* of the statements, without the table */
-	/* A key for each kind: equal bodies of two kinds do not fall together. */
-	uint8_t keys[STMT_SQL + 1][SIPHASH_KEY_SIZE];
+	uint8_t key[SIPHASH_KEY_SIZE];
 };
 
 struct stmts *stmts_new(void)
@@ -21,7 +20,7 @@ struct stmts *stmts_new(void)
 	struct stmts *all = calloc(1, sizeof(*all));
 
 	if (all != NULL)
-		sys_random(all->keys, sizeof(all->keys));
+		sys_random(all->key, sizeof(all->key));
 	return all;
 }
 
@@ -31,47 +30,64 @@ void stmts_free(struct stmts **all)
 	*all = NULL;
 }
 
-static struct stmt *find(const struct stmts *all, enum stmt_kind kind, struct slice body, uint64_t hash)
+static uint64_t hash_of(const struct stmts *all, const void *scope, enum stmt_kind kind, const struct atom *body)
+{
+	const uintptr_t key[] = {(uintptr_t)scope, (uintptr_t)body, (uintptr_t)kind};
+
+	return siphash(all->key, key, sizeof(key));
+}
+
+static struct stmt *find(const struct stmts *all, const void *scope, enum stmt_kind kind, const struct atom *body,
+			 uint64_t hash)
 {
 	for (struct hashed *h = hashtable_find(&all->table, hash); h != NULL; h = hashtable_find_next(h)) {
 		struct stmt *s = (struct stmt *)h; /* `hashed` is the first member */
 
-		if (s->kind == kind && slice_eq(stmt_body(s), body))
+		if (s->kind == kind && s->scope == scope && s->body == body)
 			return s;
 	}
 	return NULL;
 }
 
-static struct stmt *make(struct stmts *all, enum stmt_kind kind, struct slice body, uint64_t hash)
+/* Takes over the reference to the body if it succeeds. */
+static struct stmt *make(struct stmts *all, const void *scope, enum stmt_kind kind, struct atom *body, uint64_t hash)
 {
-	struct stmt *s = malloc(sizeof(*s) + body.n);
+	struct stmt *s = calloc(1, sizeof(*s));
 
 	if (s == NULL)
 		return NULL;
-	*s = (struct stmt){.hashed.hash = hash, .refs = 1, .version = 1, .kind = (uint8_t)kind};
-	s->size = (uint32_t)body.n;
-	if (body.n > 0)
-		memcpy(s->body, body.p, body.n);
+	s->hashed.hash = hash;
+	s->scope = scope;
+	s->body = body;
+	s->refs = s->version = 1;
+	s->kind = (uint8_t)kind;
 	if (!hashtable_add(&all->table, &s->hashed)) {
 		free(s);
 		return NULL;
 	}
 	s->id = ++all->last_id;
 	s->name_len = (uint8_t)snprintf(s->name, sizeof(s->name), STMT_NAME_PREFIX "%" PRIx64, s->id);
-	all->memory += sizeof(*s) + body.n;
+	all->memory += sizeof(*s);
 	return s;
 }
 
-struct stmt *stmts_get(struct stmts *all, enum stmt_kind kind, struct slice body, struct stmt *needs)
+struct stmt *stmts_get(struct stmts *all, const void *scope, enum stmt_kind kind, struct slice body)
 {
-	uint64_t hash = siphash(all->keys[kind], body.p, body.n);
-	struct stmt *s = find(all, kind, body, hash);
+	struct atom *text = atom_get(body);
+	struct stmt *s;
+	uint64_t hash;
 
-	if (s != NULL)
+	if (text == NULL)
+		return NULL;
+	hash = hash_of(all, scope, kind, text);
+	s = find(all, scope, kind, text, hash);
+	if (s != NULL) {
+		atom_unref(&text);
 		return stmt_ref(s);
-	s = make(all, kind, body, hash);
-	if (s != NULL && needs != NULL)
-		s->needs = stmt_ref(needs);
+	}
+	s = make(all, scope, kind, text, hash);
+	if (s == NULL)
+		atom_unref(&text);
 	return s;
 }
 
@@ -81,25 +97,24 @@ struct stmt *stmt_ref(struct stmt *s)
 	return s;
 }
 
-/* A loop, because clients decide how long the chain of needs is. */
 void stmt_unref(struct stmts *all, struct stmt **s)
 {
 	struct stmt *dead = *s;
 
 	*s = NULL;
-	while (dead != NULL && --dead->refs == 0) {
-		struct stmt *needs = dead->needs;
-
-		hashtable_remove(&all->table, &dead->hashed);
-		all->memory -= sizeof(*dead) + dead->size;
-		free(dead);
-		dead = needs;
-	}
+	if (dead == NULL || --dead->refs > 0)
+		return;
+	hashtable_remove(&all->table, &dead->hashed);
+	all->memory -= sizeof(*dead);
+	atom_unref(&dead->body);
+	free(dead);
 }
 
 struct slice stmt_text(const struct stmt *s)
 {
-	return (struct slice){s->body, s->kind == STMT_PARSED ? strnlen(s->body, s->size) : s->size};
+	const struct slice body = stmt_body(s);
+
+	return (struct slice){body.p, s->kind == STMT_PARSED ? strnlen(body.p, body.n) : body.n};
 }
 
 size_t stmts_count(const struct stmts *all)

@@ -1,6 +1,7 @@
 /*
- * The statements that clients prepare, each held once however many clients and
- * servers have it, and the name it goes by on every server.
+ * The statements that clients prepare, each held once for a pool however many
+ * of its clients and servers have it, and the name it goes by on servers. Texts
+ * are held once for all: the same text may mean something else in each pool.
  *
  * A statement lives as long as somebody holds a reference: a client that has a
  * name for it, a server that has it, a message under way.
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/atom.h"
 #include "base/hashtable.h"
 #include "base/str.h"
 
@@ -23,8 +25,8 @@ enum stmt_kind {
 };
 
 struct stmt {
-	struct hashed hashed;    /* among all, by kind and body */
-	struct stmt *needs;      /* what this one's text names ("EXECUTE pgsluice_1"), with a reference; or NULL */
+	struct hashed hashed;    /* among all, by scope, kind and body */
+	const void *scope;       /* whose it is: the pool */
 	uint64_t id;             /* from 1 up, never used twice */
 	uint32_t refs;
 	uint32_t version;        /* from 1; the caller raises it when what servers have is out of date */
@@ -32,10 +34,11 @@ struct stmt {
 	uint32_t nservers;       /* servers that have it; kept by stmt_cache */
 	uint64_t nbinds;         /* uses, counted by the caller */
 	uint8_t kind;            /* enum stmt_kind */
+	bool is_command;         /* PREPARE, EXECUTE, DEALLOCATE and the like: kept by the caller */
+	uint64_t shape;          /* a hash of the rows it returns, 0: not known; kept by the caller */
 	uint8_t name_len;
 	char name[STMT_NAME_SIZE]; /* NUL-terminated */
-	uint32_t size;
-	char body[];
+	struct atom *body;
 };
 
 struct stmts;
@@ -47,12 +50,10 @@ struct stmts *stmts_new(void);
 void stmts_free(struct stmts **all);
 
 /*
- * The statement with this body, made if there is none, with a reference for
- * the caller; NULL when out of memory. `needs` may be NULL; else the caller's
- * reference to it stays its own (two bodies that name the same statement by
- * its name have the same needs: it is no part of the key).
+ * The statement with this body in a scope, made if there is none, with a
+ * reference for the caller; NULL when out of memory.
  */
-struct stmt *stmts_get(struct stmts *all, enum stmt_kind kind, struct slice body, struct stmt *needs);
+struct stmt *stmts_get(struct stmts *all, const void *scope, enum stmt_kind kind, struct slice body);
 
 struct stmt *stmt_ref(struct stmt *s);
 
@@ -66,13 +67,13 @@ static inline struct slice stmt_name(const struct stmt *s)
 
 static inline struct slice stmt_body(const struct stmt *s)
 {
-	return (struct slice){s->body, s->size};
+	return atom_slice(s->body);
 }
 
 /* The SQL text of it, for people: of a STMT_PARSED up to its NUL. */
 struct slice stmt_text(const struct stmt *s);
 
-/* How many there are and their memory, the table's with it. */
+/* How many there are and their memory, the table's with it; that of the texts is atoms'. */
 size_t stmts_count(const struct stmts *all);
 size_t stmts_memory(const struct stmts *all);
 

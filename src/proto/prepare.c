@@ -97,6 +97,15 @@ void prepare_out_close(struct strbuf *b, char kind, struct slice name)
 	out_end(b, mark);
 }
 
+void prepare_out_describe(struct strbuf *b, char kind, struct slice name)
+{
+	size_t mark = out_begin(b, 'D');
+
+	strbuf_add_char(b, kind);
+	out_slice_string(b, name);
+	out_end(b, mark);
+}
+
 /* Bytes above ASCII are none: in some languages the server puts names between « and » with no blank. */
 static bool is_word_char(char c)
 {

@@ -44,6 +44,7 @@ void prepare_out_parse(struct strbuf *b, struct slice statement, struct slice qu
 void prepare_out_bind(struct strbuf *b, struct slice portal, struct slice statement);      /* no parameters */
 void prepare_out_execute(struct strbuf *b, struct slice portal);                           /* all rows */
 void prepare_out_close(struct strbuf *b, char kind, struct slice name);
+void prepare_out_describe(struct strbuf *b, char kind, struct slice name);
 
 /*
  * Another form of an ErrorResponse that speaks of a statement by a name that

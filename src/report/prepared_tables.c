@@ -50,7 +50,7 @@ static int by_id(const void *a, const void *b)
 	X(clients, INT8, cell_number(s->nclients))         \
 	X(servers, INT8, cell_number(s->nservers))         \
 	X(binds, NUMERIC, cell_number((int64_t)s->nbinds)) \
-	X(size, INT8, cell_number(s->size))
+	X(size, INT8, cell_number((int64_t)stmt_body(s).n))
 
 static bool prepared_statements_rows(const struct report *r, struct row_sink *sink)
 {

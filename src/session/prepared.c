@@ -64,8 +64,11 @@ void prepared_forget_sql(struct client *c)
 
 	sql->verb = SQL_OTHER;
 	sql->alias = NULL;
+	sql->at = 0;
+	sql->shift = 0;
 	stmt_unref(c->hub->stmts, &sql->stmt);
 	atom_unref(&sql->name);
+	atom_unref(&sql->portal);
 }
 
 void prepared_client_free(struct client *c)

@@ -29,7 +29,7 @@
 #include "session/request_pass.h"
 #include "session/server.h"
 
-/* One of the statements that proto/sql knows was sent by Parse: it counts when it is executed, in the same batch. */
+/* One of the statements that proto/sql knows was bound: it counts when it is executed, in the same batch. */
 struct prepared_sql {
 	enum sql_verb verb;
 	bool is_change;          /* a PREPARE of a name that is free, a DEALLOCATE of one that is there */
@@ -38,6 +38,7 @@ struct prepared_sql {
 	struct atom *name;       /* the client's */
 	uint32_t at;             /* as in struct stmt_op */
 	int32_t shift;
+	struct atom *portal;
 };
 
 /* The client's part; made with its first named statement. */
@@ -59,11 +60,15 @@ enum replay_state {
 /* The server's part; made when a client that is tracked first uses it. */
 struct prepared_server {
 	struct stmt_cache cache;
+	bool is_doubtful;        /* it may have more than the cache says: a DEALLOCATE ALL has failed */
 	struct stmt_ops ops;
 	uint64_t batch_at;       /* the index of the first message of the batch under way */
 	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
-	bool is_told;            /* something has been relayed to the client since the batch was begun */
+	uint64_t told;           /* bytes relayed to the client since the batch was begun, */
+	uint64_t told_before;    /* and of these, in ParseComplete and ParameterDescription: what comes before any result */
+	/* So many ParseComplete and ParameterDescription were told, and are still not to be told again with the batch. */
+	uint32_t nparsed_told, nparsed_mute, nparams_told, nparams_mute;
 	enum replay_state replay;
 	uint32_t nreplay;
 	uint8_t replay_bytes[PREPARED_REPLAY_MAX];
@@ -99,11 +104,11 @@ void prepared_sent(struct client *c, char type);
 /*
  * A message of a server that has prepared statements, after owed_reply(),
  * which had `first` as the index of the first that was owed before. The
- * message must be whole if prepared_needs_whole() said so. `nothing_told`: the
- * client has got nothing of the answer to this batch. With `changed` not
- * empty afterwards, that is to be sent in the message's place.
+ * message must be whole if prepared_needs_whole() said so. With `changed` not
+ * empty afterwards, that is to be sent in the message's place. `is_told`: the
+ * client has got, or is about to get, some of the answer to this batch.
  */
-enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool is_told,
 			       struct strbuf *changed);
 bool prepared_needs_whole(const struct server *s, const struct msg *m);
 

@@ -104,14 +104,50 @@ void prepared_put_parse_unnamed(struct request_pass *pass, struct stmt *stmt)
 	stats_of(pass)->server_parse_count++;
 }
 
-void prepared_put_alias(struct request_pass *pass, const char *alias)
+void prepared_put_all_lost(struct request_pass *pass, uint64_t index)
 {
-	static const char empty[] = {0, 0, 0};
+	struct prepared_client *pc = pass->client->prepared;
+	struct stmt_names *none = stmt_names_new(pass->client->hub->stmts);
+	const struct stmt_named *unnamed;
+
+	if (none == NULL) {
+		pass->has_failed = true;
+		return;
+	}
+	/* The unnamed one stays. */
+	unnamed = stmt_names_find(pc->names, SLICE_LIT(""));
+	if (unnamed != NULL && !stmt_names_set(none, SLICE_LIT(""), unnamed->stmt))
+		pass->has_failed = true;
+	prepared_put_op(pass, STMT_OP_ALL_LOST, index)->names = pc->names;
+	pc->names = none;
+	stmt_cache_clear(&server_part(pass)->cache);
+}
+
+struct stmt_op *prepared_put_text(struct request_pass *pass, const char *alias, const struct slice *text, size_t n)
+{
+	static const char no_types[] = {0, 0, 0};
+	size_t size = sizeof(no_types);
+	struct stmt_op *op;
+	char room[ROOM];
+	struct strbuf b;
 
 	dropped(pass, STMT_OP_REPLY, 'C');
 	put_close(pass, 'S', slice_of(alias));
-	dropped(pass, STMT_OP_REPLY, 'P');
-	put_parse(pass, slice_of(alias), (struct slice){empty, sizeof(empty)});
+	op = dropped(pass, STMT_OP_REPLY, 'P');
+	for (size_t i = 0; i < n; i++)
+		size += text[i].n;
+	strbuf_init_fixed(&b, room, sizeof(room));
+	prepare_out_parse_head(&b, slice_of(alias), size);
+	pass_put_slice(pass, strbuf_slice(&b));
+	for (size_t i = 0; i < n; i++)
+		pass_put_slice(pass, text[i]);
+	pass_put(pass, no_types, sizeof(no_types));
+	return op;
+}
+
+void prepared_put_alias(struct request_pass *pass, const char *alias)
+{
+	prepared_put_text(pass, alias, NULL, 0);
 }
 
 uint64_t prepared_put_nothing(struct request_pass *pass)
@@ -153,37 +189,51 @@ static void note_has(struct request_pass *pass, struct stmt *stmt, char type)
 static void put_sql(struct request_pass *pass, struct stmt *stmt)
 {
 	static const struct slice alias = {ALIAS_SQL, sizeof(ALIAS_SQL) - 1};
-	static const char no_types[] = {0, 0, 0};
+	const struct slice text[] = {SLICE_LIT("PREPARE \""), stmt_name(stmt), SLICE_LIT("\""), stmt_body(stmt)};
 	char room[ROOM];
 	struct strbuf b;
 
 	dropped(pass, STMT_OP_REPLY, 'C');
 	put_close(pass, 'P', alias);
-	dropped(pass, STMT_OP_REPLY, 'C');
-	put_close(pass, 'S', alias);
-	dropped(pass, STMT_OP_REPLY, 'P');
-	strbuf_init_fixed(&b, room, sizeof(room));
-	prepare_out_parse_head(&b, alias, sizeof("PREPARE \"\"") - 1 + stmt->name_len + stmt->size + sizeof(no_types));
-	strbuf_addf(&b, "PREPARE \"%s\"", stmt->name);
-	pass_put_slice(pass, strbuf_slice(&b));
-	pass_put_slice(pass, stmt_body(stmt));
-	pass_put(pass, no_types, sizeof(no_types));
+	prepared_put_text(pass, ALIAS_SQL, text, sizeof(text) / sizeof(text[0]));
 	dropped(pass, STMT_OP_REPLY, 'B');
 	note_has(pass, stmt, 'E');
-	strbuf_reset(&b);
+	strbuf_init_fixed(&b, room, sizeof(room));
 	prepare_out_bind(&b, alias, alias);
 	prepare_out_execute(&b, alias);
 	pass_put_slice(pass, strbuf_slice(&b));
 }
 
+void prepared_put_describe(struct request_pass *pass, struct stmt *stmt)
+{
+	char room[ROOM];
+	struct strbuf b;
+
+	dropped(pass, STMT_OP_SHAPE, 'D')->stmt = stmt_ref(stmt);
+	strbuf_init_fixed(&b, room, sizeof(room));
+	prepare_out_describe(&b, 'S', stmt_name(stmt));
+	pass_put_slice(pass, strbuf_slice(&b));
+}
+
+void prepared_put_flush(struct request_pass *pass)
+{
+	static const char flush[] = {'H', 0, 0, 0, 4};
+
+	prepared_put_note(pass, 'H');
+	pass_put(pass, flush, sizeof(flush));
+}
+
 void prepared_put_parse(struct request_pass *pass, struct stmt *stmt)
 {
+	if (server_part(pass)->is_doubtful)
+		prepared_put_close(pass, stmt);
 	if (stmt->kind == STMT_SQL) {
 		put_sql(pass, stmt);
 		return;
 	}
 	note_has(pass, stmt, 'P');
 	put_parse(pass, stmt_name(stmt), stmt_body(stmt));
+	prepared_put_describe(pass, stmt);
 }
 
 static bool is_over_age(const struct request_pass *pass, uint64_t used_at)
@@ -204,8 +254,7 @@ static bool is_full(const struct request_pass *pass, uint32_t more)
 }
 
 /* The one that goes next; NULL: none has to, or none can. */
-static struct stmt *victim(struct request_pass *pass, const struct stmt *one, const struct stmt *other, uint32_t more,
-			   bool *waits)
+static struct stmt *victim(struct request_pass *pass, const struct stmt *needed, uint32_t more, bool *waits)
 {
 	struct prepared_server *ps = server_part(pass);
 	bool full = is_full(pass, more);
@@ -216,7 +265,7 @@ static struct stmt *victim(struct request_pass *pass, const struct stmt *one, co
 	     s = stmt_cache_oldest(&ps->cache, s, &used_at)) {
 		if (!full && !is_over_age(pass, used_at))
 			return NULL;
-		if (s == one || s == other)
+		if (s == needed)
 			continue;
 		if (!stmt_ops_is_uncertain(&ps->ops, s, NULL))
 			return s;
@@ -225,13 +274,13 @@ static struct stmt *victim(struct request_pass *pass, const struct stmt *one, co
 	return NULL;
 }
 
-/* Neither of two statements is to go. */
-static bool evict(struct request_pass *pass, const struct stmt *one, const struct stmt *other, uint32_t more)
+/* One statement is not to go. False: which could go is uncertain. */
+static bool evict(struct request_pass *pass, const struct stmt *needed, uint32_t more)
 {
 	bool waits = false;
 
 	for (unsigned i = 0; i < EVICTED_AT_ONCE; i++) {
-		struct stmt *s = victim(pass, one, other, more, &waits);
+		struct stmt *s = victim(pass, needed, more, &waits);
 
 		if (s == NULL)
 			break;
@@ -241,12 +290,12 @@ static bool evict(struct request_pass *pass, const struct stmt *one, const struc
 	return !waits;
 }
 
-enum prepared_verdict prepared_make_room(struct request_pass *pass, const struct stmt *needed)
+enum prepared_verdict prepared_make_room(struct request_pass *pass)
 {
-	return evict(pass, needed, NULL, 1) ? PREPARED_FORWARD : PREPARED_WAIT;
+	return evict(pass, NULL, 1) ? PREPARED_FORWARD : PREPARED_WAIT;
 }
 
-static enum prepared_verdict ensure_one(struct request_pass *pass, struct stmt *stmt, const struct stmt *needed)
+enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *stmt)
 {
 	struct prepared_server *ps = server_part(pass);
 	enum stmt_presence presence = stmt_cache_use(&ps->cache, stmt, clock_us());
@@ -257,22 +306,15 @@ static enum prepared_verdict ensure_one(struct request_pass *pass, struct stmt *
 		stats_of(pass)->prepared_hits++;
 		/* The bound may have been lowered. */
 		if (is_full(pass, 0))
-			evict(pass, stmt, needed, 0);
+			evict(pass, stmt, 0);
 		return PREPARED_FORWARD;
 	}
 	if (presence == STMT_STALE)
 		prepared_put_close(pass, stmt);
-	else if (prepared_make_room(pass, needed) == PREPARED_WAIT)
+	else if (prepared_make_room(pass) == PREPARED_WAIT)
 		return PREPARED_WAIT;
 	prepared_put_parse(pass, stmt);
 	return PREPARED_FORWARD;
-}
-
-enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *stmt)
-{
-	if (stmt->needs != NULL && ensure_one(pass, stmt->needs, stmt) == PREPARED_WAIT)
-		return PREPARED_WAIT;
-	return ensure_one(pass, stmt, stmt->needs);
 }
 
 /* ------------------------------------------------------------------ names */

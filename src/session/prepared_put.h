@@ -9,7 +9,8 @@
 #define ALIAS_TAKEN STMT_NAME_PREFIX "taken"     /* always exists when it is put: for a name that is in use */
 #define ALIAS_DROPPED STMT_NAME_PREFIX "dropped" /* the same, for one that is to be dropped */
 #define ALIAS_UNKNOWN STMT_NAME_PREFIX "unknown" /* never exists */
-#define ALIAS_SQL STMT_NAME_PREFIX "sql"         /* a PREPARE that runs by the extended protocol */
+#define ALIAS_SQL STMT_NAME_PREFIX "sql"         /* a PREPARE of ours that runs by the extended protocol */
+#define ALIAS_RUN STMT_NAME_PREFIX "run"         /* the same of the client's, and an EXECUTE and DEALLOCATE */
 #define ALIAS_PORTAL STMT_NAME_PREFIX "portal"   /* no client's portal */
 
 /* So many operations may be under way more at the end of one request than at its beginning. */
@@ -30,14 +31,26 @@ void prepared_note_unnamed(struct request_pass *pass, uint64_t index, uint64_t o
 /* The unnamed statement goes from the server. */
 void prepared_put_close_unnamed(struct request_pass *pass);
 
+/* The message of this index is a DEALLOCATE ALL or DISCARD ALL: neither client nor server has any statement behind it. */
+void prepared_put_all_lost(struct request_pass *pass, uint64_t index);
+
 /* The server gets a statement that it lacks. */
 void prepared_put_parse(struct request_pass *pass, struct stmt *stmt);
+
+/* What rows it returns there is asked for, and seen by us alone. */
+void prepared_put_describe(struct request_pass *pass, struct stmt *stmt);
+
+/* All that was sent is answered, and needs no Sync for it. */
+void prepared_put_flush(struct request_pass *pass);
 
 /* The same as its unnamed statement. */
 void prepared_put_parse_unnamed(struct request_pass *pass, struct stmt *stmt);
 
 /* An empty statement of that name, in the place of any that had it. */
 void prepared_put_alias(struct request_pass *pass, const char *alias);
+
+/* The same with a text, in pieces. Returns the operation of the Parse, whose reply is dropped. */
+struct stmt_op *prepared_put_text(struct request_pass *pass, const char *alias, const struct slice *text, size_t n);
 
 /* A message that succeeds and does nothing, for one of the client's; its reply is what `reply` says. */
 uint64_t prepared_put_nothing(struct request_pass *pass);
@@ -49,9 +62,9 @@ void prepared_put_sync(struct request_pass *pass);
  * Makes room for one more statement on the server. PREPARED_FORWARD: there is
  * room. PREPARED_WAIT: which could go is uncertain.
  */
-enum prepared_verdict prepared_make_room(struct request_pass *pass, const struct stmt *needed);
+enum prepared_verdict prepared_make_room(struct request_pass *pass);
 
-/* Sees to it that the server has the statement, in its present version, and what that needs. The same answers. */
+/* Sees to it that the server has the statement, in its present version. The same answers. */
 enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *stmt);
 
 /*

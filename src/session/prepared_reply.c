@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/siphash.h"
+#include "proto/out.h"
 #include "proto/prepare.h"
 #include "session/prepared.h"
 
@@ -25,7 +27,37 @@ static void restore_name(struct server *s, const struct stmt_op *op)
 		stmt_names_drop(names, atom_slice(op->name));
 }
 
-static void take_back(struct server *s, const struct stmt_op *op, bool is_skipped)
+/* What it was to take away is there still: the names for certain, of the server's statements nobody knows. */
+static void restore_all(struct server *s, struct stmt_op *op)
+{
+	struct prepared_client *pc = s->client == NULL ? NULL : s->client->prepared;
+
+	s->prepared->is_doubtful = true;
+	if (pc == NULL)
+		return;
+	stmt_names_free(&pc->names);
+	pc->names = op->names;
+	op->names = NULL;
+}
+
+/* What it was before; or, if messages behind those that are taken back have changed it since, what it was before them. */
+static void restore_unnamed(struct server *s, const struct stmt_op *op, bool is_skipped, uint32_t behind)
+{
+	uint64_t of_server = is_skipped ? op->server_unnamed : 0, of_client = is_skipped ? op->client_unnamed : 0;
+	struct stmt_op *later = stmt_ops_next_unnamed(&s->prepared->ops, behind);
+
+	if (later != NULL) {
+		later->server_unnamed = of_server;
+		later->client_unnamed = of_client;
+		return;
+	}
+	s->prepared->unnamed = of_server;
+	if (s->client != NULL)
+		s->client->unnamed = of_client;
+}
+
+/* `behind`: the first operation that is not taken back with it. */
+static void take_back(struct server *s, struct stmt_op *op, bool is_skipped, uint32_t behind)
 {
 	struct prepared_server *ps = s->prepared;
 
@@ -46,12 +78,13 @@ static void take_back(struct server *s, const struct stmt_op *op, bool is_skippe
 			restore_name(s, op);
 		break;
 	case STMT_OP_UNNAMED:
-		ps->unnamed = is_skipped ? op->server_unnamed : 0;
-		if (s->client != NULL)
-			s->client->unnamed = is_skipped ? op->client_unnamed : 0;
+		restore_unnamed(s, op, is_skipped, behind);
+		break;
+	case STMT_OP_ALL_LOST:
+		restore_all(s, op);
 		break;
 	case STMT_OP_REPLY:
-	case STMT_OP_ALL_LOST:
+	case STMT_OP_SHAPE:
 		break;
 	}
 }
@@ -73,7 +106,7 @@ static void take_back_all(struct server *s, uint64_t failed, uint64_t next)
 	uint32_t n = count_below(ops, next);
 
 	for (uint32_t i = n; i-- > 0;)
-		take_back(s, stmt_ops_at(ops, i), stmt_ops_at(ops, i)->index > failed);
+		take_back(s, stmt_ops_at(ops, i), stmt_ops_at(ops, i)->index > failed, n);
 	while (n-- > 0)
 		stmt_ops_pop(ops);
 }
@@ -99,14 +132,25 @@ static bool is_all_lost_tag(const struct msg *m)
 	return slice_is(tag, "DEALLOCATE ALL") || slice_is(tag, "DISCARD ALL");
 }
 
+static bool is_expected(struct stmt_ops *ops, uint64_t index)
+{
+	for (uint32_t i = 0; i < ops->n && stmt_ops_at(ops, i)->index <= index; i++)
+		if (stmt_ops_at(ops, i)->kind == STMT_OP_ALL_LOST && stmt_ops_at(ops, i)->index == index)
+			return true;
+	return false;
+}
+
 /* The tag tells, however the statement came about: in a string of several, say. */
 static void all_lost(struct server *s, uint64_t index)
 {
 	struct prepared_server *ps = s->prepared;
 
+	ps->is_doubtful = false;
+	if (is_expected(&ps->ops, index))
+		return;
 	stmt_cache_clear(&ps->cache);
 	if (s->client != NULL && s->client->prepared != NULL)
-		stmt_names_clear(s->client->prepared->names);
+		(void)stmt_names_clear_named(s->client->prepared->names);
 	for (uint32_t i = 0; i < ps->ops.n; i++)
 		if (stmt_ops_at(&ps->ops, i)->index > index)
 			apply_again(s, stmt_ops_at(&ps->ops, i));
@@ -176,10 +220,33 @@ static bool is_outdated(struct server *s, struct stmt_op *op, const struct msg *
 		return false;
 	if (slice_is(f.sqlstate, "0A000") && slice_is(f.routine, "RevalidateCachedQuery")) {
 		op->stmt->version++;
+		op->stmt->shape = 0;
+		/* It knows now. */
+		if (s->client != NULL && s->client->prepared != NULL && op->name != NULL)
+			stmt_names_renew(s->client->prepared->names, atom_slice(op->name));
 		return true;
 	}
 	return slice_is(f.sqlstate, "26000") && slice_is(f.routine, "FetchPreparedStatement") &&
 	       stmt_cache_drop(&s->prepared->cache, op->stmt) != 0;
+}
+
+/* In the words of the server, which says it to those who have one of their own. */
+static void tell_outdated(struct strbuf *changed)
+{
+	static const struct out_error error = {
+		.severity = "ERROR", .sqlstate = "0A000", .message = "cached plan must not change result type"};
+	size_t mark;
+
+	out_error_response(changed, 'E', &error);
+	if (changed->failed)
+		return;
+	/* postgres.js goes by the routine. In the place of the NUL that ends the fields. */
+	changed->n--;
+	out_u8(changed, 'R');
+	out_string(changed, "RevalidateCachedQuery");
+	out_u8(changed, 0);
+	mark = 1;
+	out_end(changed, mark);
 }
 
 /* What was put before a simple query has failed: that will fail, too, and say nothing new. */
@@ -202,15 +269,17 @@ static enum stmt_reply query_failed(struct stmt_ops *ops, uint64_t index)
 	return first != NULL && first->is_mute ? STMT_REPLY_DROP : STMT_REPLY_PASS;
 }
 
-static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t first, bool is_told,
 				struct strbuf *changed)
 {
 	struct stmt_ops *ops = &s->prepared->ops;
 	struct stmt_op *op = op_of(ops, first);
 	enum stmt_reply reply = STMT_REPLY_PASS;
-	bool retry = is_outdated(s, op, m) && nothing_told && prepared_may_replay(s);
+	bool retry = is_outdated(s, op, m) && !is_told && prepared_may_replay(s);
 
-	if (m->have == m->len && !retry)
+	if (op != NULL && op->is_outdated)
+		tell_outdated(changed);
+	else if (m->have == m->len && !retry)
 		translate(s, first, m, changed);
 	if (s->owed.first == first) {
 		reply = query_failed(ops, first);
@@ -224,34 +293,83 @@ static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t 
 	return STMT_REPLY_DROP;
 }
 
+/* ------------------------------------------------------------------ the rows a statement returns */
+
+static uint64_t hash_of_rows(const struct msg *m)
+{
+	static const uint8_t no_key[SIPHASH_KEY_SIZE];
+	struct cursor c = msg_cursor(m);
+	uint64_t hash = m->type;
+	unsigned n = m->type == 'T' ? cursor_u16(&c) : 0;
+
+	for (unsigned i = 0; i < n && !c.bad; i++) {
+		struct slice name = cursor_string(&c);
+
+		/* Which table and column it is from is nothing that a reader of rows relies on. */
+		cursor_bytes(&c, 6);
+		hash = 31 * hash + siphash(no_key, name.p, name.n);
+		hash = 31 * hash + cursor_u32(&c);
+		hash = 31 * hash + cursor_u16(&c);
+		hash = 31 * hash + cursor_u32(&c);
+		cursor_bytes(&c, 2);
+	}
+	return hash == 0 ? 1 : hash;
+}
+
+/* A server that has prepared the statement just now says what rows it returns. */
+static void note_shape(struct server *s, struct stmt *stmt, const struct msg *m)
+{
+	struct stmt_cache *cache = &s->prepared->cache;
+	uint64_t shape = hash_of_rows(m), before = stmt->shape;
+
+	stmt->shape = shape;
+	if (before == 0 || before == shape)
+		return;
+	stmt->version++;
+	if (stmt_cache_drop(cache, stmt) != 0)
+		stmt_cache_add(cache, stmt, stmt->version, clock_us());
+}
+
 /* ------------------------------------------------------------------ all */
 
 /* The messages below the first that is owed now have been answered. */
-static enum stmt_reply settle(struct server *s, uint64_t first)
+static enum stmt_reply settle(struct server *s, const struct msg *m, uint64_t first)
 {
 	struct stmt_ops *ops = &s->prepared->ops;
 	enum stmt_reply reply = STMT_REPLY_PASS;
 
 	while (ops->n > 0 && stmt_ops_at(ops, 0)->index < s->owed.first) {
-		const struct stmt_op *op = stmt_ops_at(ops, 0);
+		struct stmt_op *op = stmt_ops_at(ops, 0);
 
 		if (op->index == first && op->reply != STMT_REPLY_PASS)
 			reply = op->reply;
+		if (op->kind == STMT_OP_SHAPE)
+			note_shape(s, op->stmt, m);
 		if (op->has_failed)
-			take_back(s, op, false);
+			take_back(s, op, false, 1);
 		stmt_ops_pop(ops);
 	}
 	return reply;
 }
 
-enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+/* What parameters a statement has, which goes before its rows, was not asked for by the client. */
+static bool is_for_us(const struct server *s, uint64_t first)
+{
+	const struct stmt_op *op = op_of(&s->prepared->ops, first);
+
+	return op != NULL && op->kind == STMT_OP_SHAPE;
+}
+
+enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool is_told,
 			       struct strbuf *changed)
 {
 	if (m->type == 'C' && is_all_lost_tag(m))
 		all_lost(s, first);
 	if (m->type == 'E')
-		return on_error(s, m, first, nothing_told, changed);
-	return s->owed.first > first ? settle(s, first) : STMT_REPLY_PASS;
+		return on_error(s, m, first, is_told, changed);
+	if (m->type == 't')
+		return is_for_us(s, first) ? STMT_REPLY_DROP : STMT_REPLY_PASS;
+	return s->owed.first > first ? settle(s, m, first) : STMT_REPLY_PASS;
 }
 
 void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first)
@@ -259,7 +377,7 @@ void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first)
 	struct strbuf unused;
 
 	strbuf_init(&unused);
-	prepared_reply(s, m, first, false, &unused);
+	prepared_reply(s, m, first, true, &unused);
 	strbuf_fini(&unused);
 }
 
@@ -270,6 +388,9 @@ bool prepared_needs_whole(const struct server *s, const struct msg *m)
 		return m->len <= SERVER_WHOLE_MAX;
 	case 'C':
 		return s->prepared->ops.n > 0 || m->len == sizeof("DEALLOCATE ALL") || m->len == sizeof("DISCARD ALL");
+	case 'T':
+	case 't':
+		return is_for_us(s, s->owed.first);
 	default:
 		return false;
 	}

@@ -93,8 +93,7 @@ struct atom *prepared_spelling(struct request_pass *pass, struct slice name)
 
 /* ------------------------------------------------------------------ rewriting */
 
-/* The message goes with another name of its statement; the rest of it as it is. */
-static void put_head(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice name)
+void prepared_put_head(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice name)
 {
 	/* The portal's name may be of any length. */
 	uint8_t room[256];
@@ -130,7 +129,7 @@ static enum prepared_verdict put_unknown(struct request_pass *pass, const struct
 	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
 	op->alias = ALIAS_UNKNOWN;
 	op->name = prepared_spelling(pass, h->statement);
-	put_head(pass, m, h, SLICE_LIT(ALIAS_UNKNOWN));
+	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_UNKNOWN));
 	return PREPARED_TAKEN;
 }
 
@@ -142,42 +141,8 @@ static enum prepared_verdict pass_unknown(struct request_pass *pass, const struc
 
 /* ------------------------------------------------------------------ Parse */
 
-/* What was exchanged in the text, for the errors that speak of it. */
-static void note_exchange(struct request_pass *pass, uint64_t index, const struct parse_text *text)
-{
-	struct stmt_op *op;
-
-	if (text->alias == NULL && text->stmt == NULL)
-		return;
-	op = prepared_put_op(pass, STMT_OP_REPLY, index);
-	op->alias = text->alias;
-	op->stmt = text->stmt == NULL ? NULL : stmt_ref(text->stmt);
-	op->name = prepared_spelling(pass, text->name);
-	op->at = text->at;
-	op->shift = text->shift;
-}
-
-/* A Parse by this name; the text from the client's bytes where they are the same. */
-static void put_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice name,
-		      const struct parse_text *text)
-{
-	uint8_t room[64];
-	struct strbuf b;
-
-	if ((const uint8_t *)text->rest.p == m->body + h->size) {
-		put_head(pass, m, h, name);
-		return;
-	}
-	strbuf_init_fixed(&b, (char *)room, sizeof(room));
-	prepare_out_parse_head(&b, name, text->rest.n);
-	pass_put_slice(pass, strbuf_slice(&b));
-	pass_put_slice(pass, text->rest);
-	skip_whole(pass, m);
-}
-
 /* The name is in use: the server refuses it, after a look at the text, as it would the client's own. */
-static enum prepared_verdict put_taken(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-				       const struct parse_text *text)
+static enum prepared_verdict put_taken(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
 	struct stmt_op *op;
 	uint64_t index;
@@ -187,8 +152,7 @@ static enum prepared_verdict put_taken(struct request_pass *pass, const struct m
 	op = prepared_put_op(pass, STMT_OP_REPLY, index);
 	op->alias = ALIAS_TAKEN;
 	op->name = prepared_spelling(pass, h->statement);
-	note_exchange(pass, index, text);
-	put_parse(pass, m, h, SLICE_LIT(ALIAS_TAKEN), text);
+	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_TAKEN));
 	return PREPARED_TAKEN;
 }
 
@@ -202,7 +166,7 @@ static bool is_surely_sound(const struct server *s)
 }
 
 static void put_parsed(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-		       const struct parse_text *text, struct stmt *stmt)
+		       struct stmt *stmt)
 {
 	uint64_t index = prepared_put_note(pass, 'P');
 	struct stmt_op *op = prepared_put_op(pass, STMT_OP_SERVER_HAS, index);
@@ -213,13 +177,16 @@ static void put_parsed(struct request_pass *pass, const struct msg *m, const str
 		pass->has_failed = true;
 	client_pool(pass->client)->stats.now.server_parse_count++;
 	prepared_put_name(pass, index, h->statement, stmt);
-	note_exchange(pass, index, text);
-	put_parse(pass, m, h, stmt_name(stmt), text);
+	prepared_put_head(pass, m, h, stmt_name(stmt));
+	/* The rest of it is here, and goes before what is put behind it. */
+	pass->pos += pass->client->remain;
+	pass->client->remain = 0;
+	prepared_put_describe(pass, stmt);
 }
 
 /* The client gives a statement a name that is free. */
 static enum prepared_verdict put_named(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-				       const struct parse_text *text, struct stmt *stmt)
+				       struct stmt *stmt)
 {
 	struct server *s = pass->client->server;
 	struct prepared_server *ps = s->prepared;
@@ -234,16 +201,33 @@ static enum prepared_verdict put_named(struct request_pass *pass, const struct m
 		skip_whole(pass, m);
 		return PREPARED_TAKEN;
 	}
-	if (presence != STMT_ABSENT)
+	if (presence != STMT_ABSENT || ps->is_doubtful)
 		prepared_put_close(pass, stmt);
-	else if (prepared_make_room(pass, stmt->needs) == PREPARED_WAIT)
+	else if (prepared_make_room(pass) == PREPARED_WAIT)
 		return PREPARED_WAIT;
-	put_parsed(pass, m, h, text, stmt);
+	put_parsed(pass, m, h, stmt);
 	return PREPARED_TAKEN;
 }
 
-static enum prepared_verdict parse_named(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-					 const struct parse_text *text)
+/* The statement of a Parse that is whole here; NULL when out of memory, which is noted. */
+static struct stmt *stmt_of(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
+{
+	struct slice rest = text_of(m, h);
+	struct stmt *stmt = stmts_get(pass->client->hub->stmts, client_pool(pass->client), STMT_PARSED, rest);
+	struct sql sql;
+
+	if (stmt == NULL) {
+		pass->has_failed = true;
+		return NULL;
+	}
+	if (!stmt->is_command && sql_is_candidate(rest.p, rest.n)) {
+		sql_read(stmt_text(stmt), &sql);
+		stmt->is_command = sql.verb != SQL_OTHER;
+	}
+	return stmt;
+}
+
+static enum prepared_verdict parse_named(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
 	const struct stmt_named *named;
 	enum prepared_verdict verdict = prepared_look_up(pass, h->statement, &named);
@@ -252,13 +236,11 @@ static enum prepared_verdict parse_named(struct request_pass *pass, const struct
 	if (verdict == PREPARED_WAIT)
 		return verdict;
 	if (named != NULL && h->statement.n > 0)
-		return put_taken(pass, m, h, text);
-	stmt = stmts_get(pass->client->hub->stmts, STMT_PARSED, text->rest, text->needs);
-	if (stmt == NULL) {
-		pass->has_failed = true;
+		return put_taken(pass, m, h);
+	stmt = stmt_of(pass, m, h);
+	if (stmt == NULL)
 		return PREPARED_TAKEN;
-	}
-	verdict = put_named(pass, m, h, text, stmt);
+	verdict = put_named(pass, m, h, stmt);
 	stmt_unref(pass->client->hub->stmts, &stmt);
 	return verdict;
 }
@@ -285,17 +267,15 @@ static bool is_bound_at_once(const struct request_pass *pass, const struct msg *
  * each query a look into the registry; clients that have shown otherwise are
  * remembered.
  */
-static struct stmt *kept_unnamed(struct request_pass *pass, const struct msg *m, const struct parse_text *text)
+static bool is_to_be_kept(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
 	const struct client *c = pass->client;
-	struct stmt *stmt;
+	struct slice text = text_of(m, h);
 
-	if (m->have < m->len || !is_within(m, PARSE_MAX) || ((c->prepared == NULL || !c->prepared->keeps_unnamed) && is_bound_at_once(pass, m)))
-		return NULL;
-	stmt = stmts_get(c->hub->stmts, STMT_PARSED, text->rest, text->needs);
-	if (stmt == NULL)
-		pass->has_failed = true;
-	return stmt;
+	if (m->have < m->len || !is_within(m, PARSE_MAX))
+		return false;
+	return (c->prepared != NULL && c->prepared->keeps_unnamed) || sql_is_candidate(text.p, text.n) ||
+	       !is_bound_at_once(pass, m);
 }
 
 /* What is kept of the client's unnamed statement; NULL: nothing. */
@@ -307,63 +287,45 @@ static void note_kept(struct request_pass *pass, uint64_t index, struct stmt *ke
 		prepared_put_name(pass, index, SLICE_LIT(""), kept);
 }
 
-/* Neither the server nor the client has an unnamed statement any more. */
-static void note_no_unnamed(struct request_pass *pass)
+/* Neither the server nor the client has an unnamed statement behind the message of this index. */
+static void note_no_unnamed(struct request_pass *pass, uint64_t index)
 {
-	uint64_t index = owed_next(&pass->client->server->owed);
-
 	prepared_note_unnamed(pass, index, 0, 0);
 	note_kept(pass, index, NULL);
 }
 
-static enum prepared_verdict parse_unnamed(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-					   const struct parse_text *text)
+static enum prepared_verdict parse_unnamed(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
 	struct client *c = pass->client;
-	struct stmt *kept = kept_unnamed(pass, m, text);
-	uint64_t index = owed_next(&c->server->owed), unnamed = ++c->hub->last_unnamed;
+	uint64_t index = owed_next(&c->server->owed), unnamed;
+	const struct stmt_named *before;
+	struct stmt *kept = NULL;
 
-	if (kept != NULL && !prepared_set_up(c)) {
-		stmt_unref(c->hub->stmts, &kept);
-		return PREPARED_GONE;
+	if (prepared_look_up(pass, SLICE_LIT(""), &before) == PREPARED_WAIT)
+		return PREPARED_WAIT;
+	if (is_to_be_kept(pass, m, h)) {
+		if (!prepared_set_up(c))
+			return PREPARED_GONE;
+		kept = stmt_of(pass, m, h);
 	}
+	unnamed = ++c->hub->last_unnamed;
 	prepared_note_unnamed(pass, index, unnamed, unnamed);
 	note_kept(pass, index, kept);
 	stmt_unref(c->hub->stmts, &kept);
-	note_exchange(pass, index, text);
-	if ((const uint8_t *)text->rest.p == m->body + h->size)
-		return PREPARED_FORWARD;
-	prepared_put_note(pass, 'P');
-	put_parse(pass, m, h, SLICE_LIT(""), text);
-	return PREPARED_TAKEN;
-}
-
-enum prepared_verdict prepared_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-				     const struct parse_text *text)
-{
-	if (h->statement.n == 0 && !caches_unnamed(pass->client))
-		return parse_unnamed(pass, m, h, text);
-	if (!prepared_set_up(pass->client))
-		return PREPARED_GONE;
-	return parse_named(pass, m, h, text);
+	return PREPARED_FORWARD;
 }
 
 static enum prepared_verdict parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
-	const struct parse_text text = {.rest = text_of(m, h)};
-	struct sql sql = {.verb = SQL_OTHER};
-
 	if (!is_within(m, PARSE_MAX) && h->statement.n > 0) {
 		client_close(pass->client, CLOSE_STATEMENT_TOO_LONG);
 		return PREPARED_GONE;
 	}
-	if (m->have < m->len || !is_within(m, PARSE_MAX))
-		return parse_unnamed(pass, m, h, &text);
-	if (!prepare_is_valid_parse(text.rest))
+	if (m->have == m->len && !prepare_is_valid_parse(text_of(m, h)))
 		return PREPARED_FORWARD;
-	if (sql_is_candidate(text.rest.p, text.rest.n))
-		sql_read((struct slice){text.rest.p, strlen(text.rest.p)}, &sql);
-	return sql.verb == SQL_OTHER ? prepared_parse(pass, m, h, &text) : prepared_sql_parse(pass, m, h, &sql);
+	if (h->statement.n == 0 && (!caches_unnamed(pass->client) || m->have < m->len || !is_within(m, PARSE_MAX)))
+		return parse_unnamed(pass, m, h);
+	return prepared_set_up(pass->client) ? parse_named(pass, m, h) : PREPARED_GONE;
 }
 
 /* ------------------------------------------------------------------ Bind, Describe, Close */
@@ -388,36 +350,91 @@ static enum prepared_verdict use_unnamed(struct request_pass *pass)
 		prepared_put_close_unnamed(pass);
 		return PREPARED_FORWARD;
 	}
-	if (named->stmt->needs != NULL && prepared_ensure(pass, named->stmt->needs) == PREPARED_WAIT)
-		return PREPARED_WAIT;
 	prepared_put_parse_unnamed(pass, named->stmt);
 	return PREPARED_FORWARD;
+}
+
+/* Whether the client will be told, behind a Bind, what rows the portal returns: by a Describe that is here, too. */
+static bool is_described_at_once(const struct request_pass *pass, const struct msg *m)
+{
+	size_t pos = pass->pos + MSG_HEADER_SIZE + m->len;
+	struct msg next;
+
+	while (pos < pass->n && msg_peek(pass->p + pos, pass->n - pos, INT32_MAX, &next) == PEEK_OK) {
+		if (next.type == 'D' && next.have > 0 && next.body[0] == 'P')
+			return true;
+		if (next.type == 'E' || next.type == 'S' || next.have < next.len)
+			return false;
+		pos += MSG_HEADER_SIZE + next.len;
+	}
+	return false;
+}
+
+/* Whether the client goes by what it was told before of the rows that come, and will not be told anew. */
+static bool relies_on_shape(const struct request_pass *pass, const struct msg *m, const struct stmt_named *named)
+{
+	return m->type == 'B' && !is_described_at_once(pass, m) &&
+	       !stmt_ops_has_named(&pass->client->server->prepared->ops, named->name);
+}
+
+/* The message by the server's name; with `is_outdated` by one that does not exist there. */
+static void put_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+		    const struct stmt_named *named, bool is_outdated)
+{
+	struct stmt_op *op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
+
+	op->is_use = !is_outdated;
+	op->is_outdated = is_outdated;
+	op->stmt = stmt_ref(named->stmt);
+	/* Errors repeat what was said, and be it longer than what is kept. */
+	op->name = h->statement.n > STMT_CLIENT_NAME_MAX ? prepared_spelling(pass, h->statement) : atom_ref(named->name);
+	named->stmt->nbinds += m->type == 'B';
+	prepared_put_head(pass, m, h, is_outdated ? SLICE_LIT(ALIAS_UNKNOWN) : stmt_name(named->stmt));
+}
+
+/* A statement of the registry. */
+static enum prepared_verdict use_named(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+				       const struct stmt_named *named)
+{
+	struct stmt_ops *ops = &pass->client->server->prepared->ops;
+	uint64_t before = owed_next(&pass->client->server->owed);
+	bool is_known = named->stmt->shape != 0, is_outdated = false;
+
+	if (prepared_ensure(pass, named->stmt) == PREPARED_WAIT)
+		return PREPARED_WAIT;
+	/* Where nothing has changed and nothing is asked for it does not matter who relies on what. */
+	if (is_known && stmt_ops_awaits_shape(ops, named->stmt) && relies_on_shape(pass, m, named)) {
+		if (owed_next(&pass->client->server->owed) != before)
+			prepared_put_flush(pass);
+		return PREPARED_WAIT;
+	}
+	if (named->version != named->stmt->version) {
+		is_outdated = relies_on_shape(pass, m, named);
+		stmt_names_renew(pass->client->prepared->names, h->statement);
+	}
+	put_use(pass, m, h, named, is_outdated);
+	return PREPARED_TAKEN;
 }
 
 /* A Bind or Describe of a statement. */
 static enum prepared_verdict use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
 	const struct stmt_named *named;
-	struct stmt_op *op;
 
 	if (!prepared_set_up_server(pass->client))
 		return PREPARED_GONE;
 	if (prepared_look_up(pass, h->statement, &named) == PREPARED_WAIT)
 		return PREPARED_WAIT;
+	if (named != NULL && named->stmt->is_command) {
+		enum prepared_verdict verdict = prepared_sql_use(pass, m, h, named);
+
+		if (verdict != PREPARED_FORWARD)
+			return verdict;
+		named = stmt_names_find(pass->client->prepared->names, h->statement);
+	}
 	if (h->statement.n == 0 && (named == NULL || !caches_unnamed(pass->client)))
 		return use_unnamed(pass);
-	if (named == NULL)
-		return pass_unknown(pass, m, h);
-	if (prepared_ensure(pass, named->stmt) == PREPARED_WAIT)
-		return PREPARED_WAIT;
-	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
-	op->is_use = true;
-	op->stmt = stmt_ref(named->stmt);
-	/* Errors repeat what was said, and be it longer than what is kept. */
-	op->name = h->statement.n > STMT_CLIENT_NAME_MAX ? prepared_spelling(pass, h->statement) : atom_ref(named->name);
-	named->stmt->nbinds += m->type == 'B';
-	put_head(pass, m, h, stmt_name(named->stmt));
-	return PREPARED_TAKEN;
+	return named == NULL ? pass_unknown(pass, m, h) : use_named(pass, m, h, named);
 }
 
 /* The statement stays on the server, for others. */
@@ -445,24 +462,24 @@ static enum prepared_verdict close_unnamed(struct request_pass *pass)
 		return PREPARED_GONE;
 	if (stmt_ops_is_unnamed_uncertain(&c->server->prepared->ops))
 		return PREPARED_WAIT;
-	note_no_unnamed(pass);
+	note_no_unnamed(pass, owed_next(&c->server->owed));
 	return PREPARED_FORWARD;
 }
 
 /* ------------------------------------------------------------------ simple queries */
 
-/* PostgreSQL drops the unnamed statement at each, unless it skips that. */
-static enum prepared_verdict drop_unnamed(struct request_pass *pass)
+/* PostgreSQL drops the unnamed statement at each, unless it skips that. False: out of memory, and both were closed. */
+static bool drop_unnamed(struct request_pass *pass, uint64_t index)
 {
 	struct client *c = pass->client;
 	bool has_kept = c->prepared != NULL && stmt_names_find(c->prepared->names, SLICE_LIT("")) != NULL;
 
 	if (!has_kept && c->unnamed == 0 && (c->server->prepared == NULL || c->server->prepared->unnamed == 0))
-		return PREPARED_FORWARD;
+		return true;
 	if (!prepared_set_up_server(c))
-		return PREPARED_GONE;
-	note_no_unnamed(pass);
-	return PREPARED_FORWARD;
+		return false;
+	note_no_unnamed(pass, index);
+	return true;
 }
 
 static enum prepared_verdict query(struct request_pass *pass, const struct msg *m)
@@ -470,12 +487,16 @@ static enum prepared_verdict query(struct request_pass *pass, const struct msg *
 	enum prepared_verdict verdict = PREPARED_FORWARD;
 	struct slice text = {(const char *)m->body, m->have};
 	struct sql sql = {.verb = SQL_OTHER};
+	uint64_t index;
 
 	if (m->have == m->len && m->len > 0 && sql_is_candidate(text.p, text.n) && text.p[text.n - 1] == '\0')
 		sql_read((struct slice){text.p, text.n - 1}, &sql);
 	if (sql.verb != SQL_OTHER)
 		verdict = prepared_sql_query(pass, m, &sql);
-	return verdict == PREPARED_FORWARD ? drop_unnamed(pass) : verdict;
+	if (verdict == PREPARED_GONE || verdict == PREPARED_WAIT)
+		return verdict;
+	index = owed_next(&pass->client->server->owed) - (verdict == PREPARED_TAKEN);
+	return drop_unnamed(pass, index) ? verdict : PREPARED_GONE;
 }
 
 /* ------------------------------------------------------------------ all */
@@ -489,7 +510,7 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 		return query(pass, m);
 	case 'E':
 		if (pass->client->prepared != NULL)
-			prepared_sql_execute(pass);
+			prepared_sql_execute(pass, m);
 		return PREPARED_FORWARD;
 	case 'P':
 	case 'B':

@@ -18,26 +18,15 @@ bool prepared_is_guarded(struct slice name);
 /* The client's spelling of a name that was exchanged for another one; NULL when out of memory, which is noted. */
 struct atom *prepared_spelling(struct request_pass *pass, struct slice name);
 
-/* A Parse, whose text may be another one than the client's. */
-struct parse_text {
-	struct slice rest;       /* the query and what follows it in the message */
-	struct stmt *needs;      /* a statement that the server must have to run it; no reference is taken over */
-	/* What was exchanged in it, as in struct stmt_op; neither statement nor alias: the text is the client's. */
-	struct stmt *stmt;
-	const char *alias;
-	struct slice name;
-	uint32_t at;
-	int32_t shift;
-};
-enum prepared_verdict prepared_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-				     const struct parse_text *text);
+/* The message goes with another name of its statement; the rest of it as it is. */
+void prepared_put_head(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice name);
 
-/* The same for a Parse whose text is one of the statements that proto/sql knows. (prepared_sql.c) */
-enum prepared_verdict prepared_sql_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-					 const struct sql *sql);
-
-/* A simple Query that is one of them. */
+/* A simple Query that is a statement which proto/sql knows. (prepared_sql.c) */
 enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct msg *m, const struct sql *sql);
 
-/* An Execute: what was parsed so in this batch counts, if it succeeds. */
-void prepared_sql_execute(struct request_pass *pass);
+/* A Bind or Describe of a statement whose text is one of those. */
+enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+				       const struct stmt_named *named);
+
+/* An Execute, of a client with a part: what was bound so in this batch counts, if it succeeds. */
+void prepared_sql_execute(struct request_pass *pass, const struct msg *m);

@@ -1,6 +1,8 @@
 /*
  * PREPARE, EXECUTE and DEALLOCATE of tracked clients, as simple queries and as
- * texts of Parse: their names become those of the registry.
+ * texts of Parse: their names become those of the registry. What such a text
+ * means shows when it runs, so a parsed one is parsed again, with the other
+ * name in it, when it is bound.
  */
 #include "session/prepared_put.h"
 #include "session/prepared_request.h"
@@ -63,8 +65,8 @@ static int32_t name_shift(const char *text, const struct sql *sql, struct slice 
 /* PREPARE: the text behind the name, which with it makes the statement anew on another server. */
 static struct stmt *prepared_by(struct request_pass *pass, const char *text, const struct sql *sql)
 {
-	struct stmt *stmt = stmts_get(pass->client->hub->stmts, STMT_SQL,
-				      (struct slice){text + sql->name_end, sql->end - sql->name_end}, NULL);
+	struct stmt *stmt = stmts_get(pass->client->hub->stmts, client_pool(pass->client), STMT_SQL,
+				      (struct slice){text + sql->name_end, sql->end - sql->name_end});
 
 	if (stmt == NULL)
 		pass->has_failed = true;
@@ -83,8 +85,8 @@ static enum prepared_verdict clear_the_way(struct request_pass *pass, struct stm
 
 	if (stmt_ops_is_uncertain(&ps->ops, stmt, NULL))
 		return PREPARED_WAIT;
-	if (stmt_cache_look(&ps->cache, stmt) == STMT_ABSENT)
-		return prepared_make_room(pass, NULL);
+	if (stmt_cache_look(&ps->cache, stmt) == STMT_ABSENT && !ps->is_doubtful)
+		return prepared_make_room(pass);
 	prepared_put_close(pass, stmt);
 	return PREPARED_FORWARD;
 }
@@ -164,6 +166,17 @@ static void note_change(struct request_pass *pass, uint64_t index, struct slice 
 	prepared_put_name(pass, index, name, stmt)->is_query = is_query;
 }
 
+/* What errors are to say in the place of the other name. */
+static void note_spelling(struct request_pass *pass, struct stmt_op *op, const char *text, const struct sql *sql,
+			  const struct exchange *x)
+{
+	op->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
+	op->alias = x->alias;
+	op->name = prepared_spelling(pass, sql_name(sql));
+	op->at = name_begins_at(text, sql);
+	op->shift = name_shift(text, sql, x->name);
+}
+
 static void put_exchanged(struct request_pass *pass, const struct msg *m, const struct sql *sql,
 			  const struct exchange *x)
 {
@@ -173,11 +186,7 @@ static void put_exchanged(struct request_pass *pass, const struct msg *m, const 
 
 	op->is_query = true;
 	op->is_use = sql->verb == SQL_EXECUTE && x->stmt != NULL;
-	op->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
-	op->alias = x->alias;
-	op->name = prepared_spelling(pass, sql_name(sql));
-	op->at = name_begins_at(text, sql);
-	op->shift = name_shift(text, sql, x->name);
+	note_spelling(pass, op, text, sql, x);
 	if (x->is_change)
 		note_change(pass, index, sql_name(sql), x->stmt, true);
 	put_query(pass, m, sql, x->name);
@@ -187,7 +196,8 @@ static enum prepared_verdict query_all(struct request_pass *pass)
 {
 	struct client *c = pass->client;
 
-	prepared_put_op(pass, STMT_OP_ALL_LOST, owed_next(&c->server->owed));
+	prepared_put_all_lost(pass, owed_next(&c->server->owed));
+	stmt_ops_at(&c->server->prepared->ops, c->server->prepared->ops.n - 1)->is_query = true;
 	return PREPARED_FORWARD;
 }
 
@@ -215,20 +225,11 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 	return verdict;
 }
 
-/* ------------------------------------------------------------------ Parse */
+/* ------------------------------------------------------------------ Bind and Execute */
 
-/* The body of the Parse behind its name, with the other name in the query. */
-static void exchanged_text(struct strbuf *b, struct slice rest, const struct sql *sql, struct slice name)
-{
-	strbuf_add(b, rest.p, sql->name_at);
-	strbuf_add_char(b, '"');
-	strbuf_add_slice(b, name);
-	strbuf_add_char(b, '"');
-	strbuf_add(b, rest.p + sql->name_end, rest.n - sql->name_end);
-}
-
-/* It counts when it is executed. */
-static void remember(struct request_pass *pass, const char *text, const struct sql *sql, const struct exchange *x)
+/* It counts when the portal is executed. */
+static void remember(struct request_pass *pass, struct slice portal, const char *text, const struct sql *sql,
+		     const struct exchange *x)
 {
 	struct prepared_sql *pending = &pass->client->prepared->sql;
 
@@ -238,77 +239,84 @@ static void remember(struct request_pass *pass, const char *text, const struct s
 	pending->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
 	pending->alias = x->alias;
 	pending->name = prepared_spelling(pass, sql_name(sql));
-	pending->at = name_begins_at(text, sql);
-	pending->shift = x->name.p == NULL ? 0 : name_shift(text, sql, x->name);
+	if (x->name.p != NULL) {
+		pending->at = name_begins_at(text, sql);
+		pending->shift = name_shift(text, sql, x->name);
+	}
+	pending->portal = prepared_spelling(pass, portal);
 }
 
-static enum prepared_verdict parse_exchanged(struct request_pass *pass, const struct msg *m,
-					     const struct prepare_head *h, const struct sql *sql,
-					     const struct exchange *x)
+/* The text with the other name, as a statement of its own, and the client's message for that. */
+static void put_run(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice text,
+		    const struct sql *sql, const struct exchange *x)
 {
-	const struct slice rest = {(const char *)m->body + h->size, m->len - h->size};
-	struct parse_text text = {.rest = rest};
-	enum prepared_verdict verdict;
-	struct strbuf b;
-
-	if (x->name.p == NULL)
-		return prepared_parse(pass, m, h, &text);
-	strbuf_init(&b);
-	exchanged_text(&b, rest, sql, x->name);
-	if (b.failed)
-		pass->has_failed = true;
-	text = (struct parse_text){.rest = strbuf_slice(&b),
-				   .needs = sql->verb == SQL_EXECUTE ? x->stmt : NULL,
-				   .stmt = x->stmt,
-				   .alias = x->alias,
-				   .name = sql_name(sql),
-				   .at = name_begins_at(rest.p, sql),
-				   .shift = name_shift(rest.p, sql, x->name)};
-	verdict = b.failed ? PREPARED_TAKEN : prepared_parse(pass, m, h, &text);
-	if (verdict == PREPARED_TAKEN)
-		remember(pass, rest.p, sql, x);
-	strbuf_fini(&b);
-	return verdict;
-}
-
-enum prepared_verdict prepared_sql_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
-					 const struct sql *sql)
-{
-	struct client *c = pass->client;
-	struct exchange x = {.stmt = NULL};
-	enum prepared_verdict verdict = PREPARED_FORWARD;
-
-	if (!prepared_set_up(c))
-		return PREPARED_GONE;
-	if (!is_for_all(sql->verb))
-		verdict = make_way(pass, (const char *)m->body + h->size, sql, &x);
-	if (verdict == PREPARED_FORWARD)
-		verdict = parse_exchanged(pass, m, h, sql, &x);
-	if ((verdict == PREPARED_FORWARD || verdict == PREPARED_TAKEN) && is_for_all(sql->verb))
-		remember(pass, (const char *)m->body + h->size, sql, &x);
-	stmt_unref(c->hub->stmts, &x.stmt);
-	return verdict;
-}
-
-void prepared_sql_execute(struct request_pass *pass)
-{
-	struct prepared_sql *pending = &pass->client->prepared->sql;
-	uint64_t index = owed_next(&pass->client->server->owed);
+	const struct slice pieces[] = {{text.p, sql->name_at},
+				       SLICE_LIT("\""),
+				       x->name,
+				       SLICE_LIT("\""),
+				       {text.p + sql->name_end, text.n - sql->name_end}};
 	struct stmt_op *op;
 
-	if (pending->verb == SQL_OTHER)
-		return;
-	if (is_for_all(pending->verb)) {
-		prepared_put_op(pass, STMT_OP_ALL_LOST, index);
-	} else {
-		op = prepared_put_op(pass, STMT_OP_REPLY, index);
-		op->stmt = pending->stmt == NULL ? NULL : stmt_ref(pending->stmt);
-		op->alias = pending->alias;
-		op->name = pending->name == NULL ? NULL : atom_ref(pending->name);
-		op->at = pending->at;
-		op->shift = pending->shift;
+	op = prepared_put_text(pass, ALIAS_RUN, pieces, sizeof(pieces) / sizeof(pieces[0]));
+	note_spelling(pass, op, text.p, sql, x);
+	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
+	op->alias = ALIAS_RUN;
+	op->name = prepared_spelling(pass, h->statement);
+	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_RUN));
+}
+
+enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+				       const struct stmt_named *named)
+{
+	struct stmts *all = pass->client->hub->stmts;
+	struct stmt *held = stmt_ref(named->stmt);
+	const struct slice text = stmt_text(held);
+	struct exchange x = {.stmt = NULL};
+	enum prepared_verdict verdict = PREPARED_FORWARD;
+	struct sql sql;
+
+	sql_read(text, &sql);
+	if (!is_for_all(sql.verb))
+		verdict = make_way(pass, text.p, &sql, &x);
+	if (verdict == PREPARED_FORWARD && m->type == 'B')
+		remember(pass, h->portal, text.p, &sql, &x);
+	if (verdict == PREPARED_FORWARD && x.name.p != NULL) {
+		put_run(pass, m, h, text, &sql, &x);
+		verdict = PREPARED_TAKEN;
 	}
+	stmt_unref(all, &x.stmt);
+	stmt_unref(all, &held);
+	return verdict;
+}
+
+static void note_execute(struct request_pass *pass, uint64_t index)
+{
+	struct prepared_sql *pending = &pass->client->prepared->sql;
+	struct stmt_op *op;
+
+	if (is_for_all(pending->verb)) {
+		prepared_put_all_lost(pass, index);
+		return;
+	}
+	op = prepared_put_op(pass, STMT_OP_REPLY, index);
+	op->stmt = pending->stmt == NULL ? NULL : stmt_ref(pending->stmt);
+	op->alias = pending->alias;
+	op->name = pending->name == NULL ? NULL : atom_ref(pending->name);
+	op->at = pending->at;
+	op->shift = pending->shift;
 	if (pending->is_change && pending->name != NULL)
 		note_change(pass, index, atom_slice(pending->name), pending->stmt, false);
+}
+
+void prepared_sql_execute(struct request_pass *pass, const struct msg *m)
+{
+	struct prepared_sql *pending = &pass->client->prepared->sql;
+	struct cursor body = msg_cursor(m);
+	struct slice portal = cursor_string(&body);
+
+	if (pending->verb == SQL_OTHER || body.bad || pending->portal == NULL ||
+	    !slice_eq(atom_slice(pending->portal), portal))
+		return;
+	note_execute(pass, owed_next(&pass->client->server->owed));
 	prepared_forget_sql(pass->client);
 }

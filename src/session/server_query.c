@@ -14,6 +14,8 @@
 #include "session/server.h"
 #include "session/timeouts.h"
 
+static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
+
 /* How far a pass over the bytes has come: [run, pos) is to be relayed. */
 struct pass {
 	const uint8_t *p;
@@ -24,7 +26,7 @@ static void note_relayed(struct server *s, size_t n)
 {
 	s->slot.pool->stats.now.bytes_sent += n;
 	if (s->prepared != NULL)
-		s->prepared->is_told = true;
+		s->prepared->told += n;
 }
 
 static void flush(struct server *s, struct pass *pass)
@@ -183,20 +185,52 @@ static void relay_instead(struct server *s, const struct msg *m, struct pass *pa
 	pass->run = pass->pos;
 }
 
+/* One of those replies of which `told` had come before the batch was sent again: `mute` are still to be left out. */
+static bool is_told_before(uint32_t *mute)
+{
+	if (*mute == 0)
+		return false;
+	(*mute)--;
+	return true;
+}
+
+/* A reply that comes before any result is on its way to the client, unless it has had it. True: it has. */
+static bool note_before_result(struct server *s, const struct msg *m, enum stmt_reply reply)
+{
+	struct prepared_server *ps = s->prepared;
+
+	if (reply == STMT_REPLY_PARSED || (reply == STMT_REPLY_PASS && m->type == '1')) {
+		if (is_told_before(&ps->nparsed_mute))
+			return true;
+		ps->nparsed_told++;
+		ps->told_before += sizeof(parse_complete);
+	} else if (reply == STMT_REPLY_PASS && m->type == 't' && m->have == m->len) {
+		if (is_told_before(&ps->nparams_mute))
+			return true;
+		ps->nparams_told++;
+		ps->told_before += MSG_HEADER_SIZE + m->len;
+	}
+	return false;
+}
+
+/* Whether the client has got, or is about to get, something of the results of this batch. */
+static bool is_told(const struct server *s, const struct pass *pass)
+{
+	return s->prepared->told + (pass->pos - pass->run) != s->prepared->told_before;
+}
+
 /*
  * A reply of a server that has prepared statements; `first` as in
  * prepared_reply(). True: it is done with, whatever became of it.
  */
 static bool take_prepared(struct server *s, const struct msg *m, uint64_t first, struct pass *pass)
 {
-	static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
-	bool nothing_told = !s->prepared->is_told && pass->pos == pass->run;
 	enum stmt_reply reply;
 	struct strbuf changed;
 
 	strbuf_init(&changed);
-	reply = prepared_reply(s, m, first, nothing_told, &changed);
-	if (m->type == 'Z' && prepared_is_to_replay(s))
+	reply = prepared_reply(s, m, first, is_told(s, pass), &changed);
+	if ((m->type == 'Z' && prepared_is_to_replay(s)) || note_before_result(s, m, reply))
 		reply = STMT_REPLY_DROP;
 	/* Of what is too long to be seen whole, the rest is on its way already. */
 	if (m->have < m->len || (reply == STMT_REPLY_PASS && (changed.n == 0 || changed.failed))) {

@@ -505,14 +505,6 @@ def test_prepare_looks_at_the_name_when_it_runs(door):
         assert w.value("EXECUTE q") == "late"
 
 
-def test_an_identifier_that_is_too_long_is_cut_and_that_is_said(door):
-    with door.wire() as w:
-        for sql in (f"PREPARE {'n' * 70} AS SELECT 'cut'", f"EXECUTE {'n' * 80}", f"DEALLOCATE {'n' * 65}"):
-            result = w.query(sql)
-            assert result.error is None
-            assert [notice["C"] for notice in result.notices] == ["42622"]
-
-
 def test_explain_execute_and_create_table_as_execute_are_left_to_the_server(make_switching, pg):
     """They are no whole EXECUTE: what they name is looked for on the server as it stands, and nothing else happens."""
     pooler = make_switching(servers=1)
@@ -618,7 +610,7 @@ def test_a_retry_happens_once_for_all_clients(switching, changing):
             assert w.say(run("s")).error is None
         changing()
         for w in clients * 2:
-            assert len(w.say(run("s")).rows[0]) == 2
+            assert len(w.say(bind((), "s"), describe("P"), execute()).rows[0]) == 2
         assert prepared_stats(switching)["retries"] <= 2
 
 

@@ -25,7 +25,7 @@ static int set_up(void **state)
 	all = stmts_new();
 	for (unsigned i = 0; i < STMTS; i++) {
 		snprintf(body, sizeof(body), "SELECT %u", i);
-		stmts[i] = stmts_get(all, STMT_PARSED, slice_of(body), NULL);
+		stmts[i] = stmts_get(all, NULL, STMT_PARSED, slice_of(body));
 	}
 	stmt_cache_init(&cache, all);
 	return 0;
@@ -159,7 +159,7 @@ static void when_each_was_used_last_is_known(void **state)
 
 static void it_keeps_references_and_is_counted_at_its_statements(void **state)
 {
-	struct stmt *s = stmts_get(all, STMT_SQL, SLICE_LIT(" AS SELECT 1"), NULL), *held = s;
+	struct stmt *s = stmts_get(all, NULL, STMT_SQL, SLICE_LIT(" AS SELECT 1")), *held = s;
 	struct stmt_cache other;
 
 	(void)state;

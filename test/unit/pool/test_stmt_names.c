@@ -19,8 +19,8 @@ static int set_up(void **state)
 	(void)state;
 	all = stmts_new();
 	names = stmt_names_new(all);
-	one = stmts_get(all, STMT_PARSED, SLICE_LIT("SELECT 1"), NULL);
-	two = stmts_get(all, STMT_PARSED, SLICE_LIT("SELECT 2"), NULL);
+	one = stmts_get(all, NULL, STMT_PARSED, SLICE_LIT("SELECT 1"));
+	two = stmts_get(all, NULL, STMT_PARSED, SLICE_LIT("SELECT 2"));
 	return names == NULL || one == NULL || two == NULL;
 }
 
@@ -84,7 +84,7 @@ static void a_name_set_again_means_something_else(void **state)
 /* Under AddressSanitizer: the statement does not go before it comes back. */
 static void a_name_may_be_set_to_what_it_means_already(void **state)
 {
-	struct stmt *s = stmts_get(all, STMT_PARSED, SLICE_LIT("SELECT 3"), NULL), *held = s;
+	struct stmt *s = stmts_get(all, NULL, STMT_PARSED, SLICE_LIT("SELECT 3")), *held = s;
 
 	(void)state;
 	stmt_names_set(names, SLICE_LIT("a"), s);

@@ -31,7 +31,7 @@ static int tear_down(void **state)
 
 static struct stmt *get(enum stmt_kind kind, const char *body)
 {
-	return stmts_get(all, kind, slice_of(body), NULL);
+	return stmts_get(all, NULL, kind, slice_of(body));
 }
 
 static void equal_bodies_of_one_kind_are_one_statement(void **state)
@@ -59,9 +59,9 @@ static void equal_bodies_of_one_kind_are_one_statement(void **state)
 
 static void a_body_may_be_empty_or_hold_nul(void **state)
 {
-	struct stmt *nothing = stmts_get(all, STMT_PARSED, (struct slice){NULL, 0}, NULL);
-	struct stmt *a = stmts_get(all, STMT_PARSED, (struct slice){"x\0a", 3}, NULL);
-	struct stmt *b = stmts_get(all, STMT_PARSED, (struct slice){"x\0b", 3}, NULL);
+	struct stmt *nothing = stmts_get(all, NULL, STMT_PARSED, (struct slice){NULL, 0});
+	struct stmt *a = stmts_get(all, NULL, STMT_PARSED, (struct slice){"x\0a", 3});
+	struct stmt *b = stmts_get(all, NULL, STMT_PARSED, (struct slice){"x\0b", 3});
 
 	(void)state;
 	assert_ptr_not_equal(a, b);
@@ -99,7 +99,6 @@ static void a_new_one_is_in_version_1_and_nobody_has_it(void **state)
 	assert_int_equal(s->nclients, 0);
 	assert_int_equal(s->nservers, 0);
 	assert_int_equal(s->nbinds, 0);
-	assert_null(s->needs);
 	stmt_unref(all, &s);
 }
 
@@ -121,47 +120,10 @@ static void it_lives_until_the_last_reference_is_dropped(void **state)
 	stmt_unref(all, &a);
 }
 
-static void what_it_needs_lives_as_long_as_it_does(void **state)
-{
-	struct stmt *needed = get(STMT_SQL, " AS SELECT 1"), *s, *again;
-
-	(void)state;
-	s = stmts_get(all, STMT_PARSED, SLICE_LIT("EXECUTE pgsluice_1"), needed);
-	again = stmts_get(all, STMT_PARSED, SLICE_LIT("EXECUTE pgsluice_1"), needed);
-	assert_ptr_equal(s, again);
-	assert_ptr_equal(s->needs, needed);
-	assert_int_equal(needed->refs, 2);
-	stmt_unref(all, &needed);
-	assert_true(slice_is(stmt_body(s->needs), " AS SELECT 1"));
-	stmt_unref(all, &again);
-	assert_int_equal(stmts_count(all), 2);
-	stmt_unref(all, &s);
-	assert_int_equal(stmts_count(all), 0);
-}
-
-/* As long as clients care to make one: the stack is no measure. */
-static void the_last_reference_takes_a_chain_of_needs_of_any_length(void **state)
-{
-	struct stmt *last = get(STMT_PARSED, "SELECT 1");
-
-	(void)state;
-	for (int i = 0; i < 200000; i++) {
-		struct stmt *needed = last;
-		char body[64];
-
-		snprintf(body, sizeof(body), "EXECUTE %s", needed->name);
-		last = stmts_get(all, STMT_PARSED, slice_of(body), needed);
-		stmt_unref(all, &needed);
-	}
-	assert_int_equal(stmts_count(all), 200001);
-	stmt_unref(all, &last);
-	assert_int_equal(stmts_count(all), 0);
-}
-
 static void the_text_is_a_parsed_ones_query_and_the_whole_of_the_others(void **state)
 {
 	const struct slice body = {"SELECT $1\0\0\1\0\0\0\27", 16};
-	struct stmt *parsed = stmts_get(all, STMT_PARSED, body, NULL), *sql = get(STMT_SQL, "(int) AS SELECT $1");
+	struct stmt *parsed = stmts_get(all, NULL, STMT_PARSED, body), *sql = get(STMT_SQL, "(int) AS SELECT $1");
 	struct stmt *endless = get(STMT_PARSED, "SELECT 1");
 
 	(void)state;
@@ -211,7 +173,7 @@ static void it_agrees_with_counted_references_after_random_steps(void **state)
 		unsigned i = random_below(BODIES);
 
 		if (random_below(2) == 0) {
-			struct stmt *s = stmts_get(all, i % 2 == 0 ? STMT_PARSED : STMT_SQL, body_of(i, room), NULL);
+			struct stmt *s = stmts_get(all, NULL, i % 2 == 0 ? STMT_PARSED : STMT_SQL, body_of(i, room));
 
 			if (model[i].refs++ == 0) {
 				model[i].stmt = s;
@@ -251,8 +213,6 @@ int main(void)
 		CLAIM(names_are_the_prefix_and_ids_that_are_never_used_twice),
 		CLAIM(a_new_one_is_in_version_1_and_nobody_has_it),
 		CLAIM(it_lives_until_the_last_reference_is_dropped),
-		CLAIM(what_it_needs_lives_as_long_as_it_does),
-		CLAIM(the_last_reference_takes_a_chain_of_needs_of_any_length),
 		CLAIM(the_text_is_a_parsed_ones_query_and_the_whole_of_the_others),
 		CLAIM(memory_grows_by_the_bodies_and_their_structs_at_least),
 		CLAIM(it_agrees_with_counted_references_after_random_steps),

@@ -424,7 +424,7 @@ static void who_waits_is_told_what_for_and_why(void **state)
 
 static struct stmt *prepare(enum stmt_kind kind, struct slice body)
 {
-	return stmts_get(hub.stmts, kind, body, NULL);
+	return stmts_get(hub.stmts, NULL, kind, body);
 }
 
 static void prepared_statements_come_by_id_with_who_has_them(void **state)
