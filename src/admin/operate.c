@@ -234,7 +234,7 @@ bool command_kill_client(const struct request *rq)
 		return answer_error(rq, UNDEFINED_OBJECT, "client not found", NULL);
 	note(rq, "KILL_CLIENT");
 	answer_done(rq, "KILL_CLIENT");
-	client_close(c, CLOSE_ADMIN_KILL);
+	client_close(c, CLOSE_KILL_CLIENT);
 	return true;
 }
 

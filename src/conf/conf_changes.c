@@ -250,4 +250,8 @@ void conf_print_changes(const struct conf *old, const struct conf *new, struct s
 	tell_peers(old, new, lines);
 	if (old->userlist != new->userlist)
 		tell_secrets(old->userlist, new->userlist, lines);
+	if (hba_digest(old->hba) != hba_digest(new->hba))
+		strbuf_add_str(lines, "auth_hba_file: its text changed\n");
+	if (ident_digest(old->ident) != ident_digest(new->ident))
+		strbuf_add_str(lines, "auth_ident_file: its text changed\n");
 }

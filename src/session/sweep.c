@@ -119,7 +119,7 @@ void sweep_remove_database(struct hub *hub, const struct database *db)
 
 void sweep_kill(struct hub *hub, const struct database *db)
 {
-	end_sessions(hub, db, CLOSE_ADMIN_KILL);
+	end_sessions(hub, db, CLOSE_KILL);
 	forget_servers(hub, db);
 }
 

@@ -141,6 +141,18 @@ static void a_reload_tells_how_many_secrets_changed(void **state)
 		       "auth_file: 2 users added, 1 removed, 1 with another secret\n");
 }
 
+static void a_reload_tells_that_rules_and_maps_changed(void **state)
+{
+	(void)state;
+	tempdir_write("hba.conf", "local @names all trust\n");
+	tempdir_write("names", "a\n");
+	tempdir_write("ident.conf", "m x y\n");
+	assert_changes("[pgbouncer]\nauth_hba_file = hba.conf\nauth_ident_file = ident.conf\n", "[pgbouncer]\n",
+		       "auth_hba_file changed from 'hba.conf' to ''\nauth_ident_file changed from 'ident.conf' to ''\n"
+		       "auth_hba_file: its text changed\nauth_ident_file: its text changed\n");
+	assert_changes("[pgbouncer]\nauth_hba_file = hba.conf\n", "[pgbouncer]\nauth_hba_file = hba.conf\n", "");
+}
+
 /* --- what the console sets --- */
 
 static struct conf *with(struct conf *conf, enum setting_scope scope, const char *entry, const char *key, const char *value)
@@ -326,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_reload_tells_what_changed),
 		cmocka_unit_test(a_reload_tells_what_changed_of_entries_without_their_secrets),
 		cmocka_unit_test(a_reload_tells_how_many_secrets_changed),
+		cmocka_unit_test(a_reload_tells_that_rules_and_maps_changed),
 		cmocka_unit_test(changes_add_up_and_leave_what_was_loaded_alone),
 		cmocka_unit_test(a_setting_that_is_changed_often_costs_as_much_as_once),
 		cmocka_unit_test(a_negative_value_takes_away_what_an_entry_has),
