@@ -214,7 +214,8 @@ static struct client *find_client(const struct hub *hub, unsigned long long numb
 	uint32_t i = 0;
 
 	while ((c = slab_next(hub->clients, &i)) != NULL)
-		if ((is_pointer ? (uintptr_t)c : c->id) == number && c->state != CLIENT_CLOSED && c->state != CLIENT_CANCEL)
+		if ((is_pointer ? (uintptr_t)c : c->id) == number && c->state != CLIENT_CLOSED &&
+		    c->state != CLIENT_CANCEL)
 			return c;
 	return NULL;
 }

@@ -8,11 +8,15 @@
 static bool complete(const struct request *rq)
 {
 	const struct statement *s = rq->statement;
-	const char *section = s->kind == STATEMENT_SET_DATABASE ? "DATABASE " : s->kind == STATEMENT_SET_USER ? "USER " : "";
+	const char *section = "";
 	enum setting_id id;
 	bool is_secret = setting_find(slice_of(s->argument), &id) && setting_info(id)->secret;
 	struct strbuf tag;
 
+	if (s->kind == STATEMENT_SET_DATABASE)
+		section = "DATABASE ";
+	else if (s->kind == STATEMENT_SET_USER)
+		section = "USER ";
 	strbuf_init(&tag);
 	strbuf_addf(&tag, "SET %s%s%s%s=%s", section, s->entry, section[0] != '\0' ? " " : "", s->argument,
 		    is_secret ? "********" : s->value);

@@ -13,7 +13,10 @@
 #define QUERY_CANCELED "57014"
 
 static const char *const names[] = {
-	[WAIT_PAUSE] = "PAUSE", [WAIT_PAUSE_DATABASE] = "PAUSE", [WAIT_SUSPEND] = "SUSPEND", [WAIT_RETIRED] = "WAIT_CLOSE",
+	[WAIT_PAUSE] = "PAUSE",
+	[WAIT_PAUSE_DATABASE] = "PAUSE",
+	[WAIT_SUSPEND] = "SUSPEND",
+	[WAIT_RETIRED] = "WAIT_CLOSE",
 };
 
 struct wait {
@@ -96,7 +99,8 @@ static void answer(const struct wait *one, bool is_good, struct strbuf *out)
 	if (is_good)
 		out_command_complete(out, names[one->kind]);
 	else
-		reply_error(out, QUERY_CANCELED, one->is_cancelled ? "canceling statement due to user request" : undone, NULL);
+		reply_error(out, QUERY_CANCELED, one->is_cancelled ? "canceling statement due to user request" : undone,
+			    NULL);
 	out_ready_for_query(out, 'I');
 }
 

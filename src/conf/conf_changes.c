@@ -12,7 +12,8 @@ static bool same_text(const char *a, const char *b)
 static void tell_values(const char *owner, const char *key, const struct strbuf *old, const struct strbuf *new,
 			struct strbuf *lines)
 {
-	strbuf_addf(lines, "%s%s changed from '%s' to '%s'\n", owner, key, old->n > 0 ? old->p : "", new->n > 0 ? new->p : "");
+	strbuf_addf(lines, "%s%s changed from '%s' to '%s'\n", owner, key, old->n > 0 ? old->p : "",
+		    new->n > 0 ? new->p : "");
 }
 
 static void tell_settings(const struct conf *old, const struct conf *new, struct strbuf *lines)
@@ -72,7 +73,8 @@ static void print_override(const struct conf_overrides *o, enum setting_id id, s
 	strbuf_add_char(out, '\'');
 }
 
-static void compare_overrides(const struct compared *c, const struct conf_overrides *old, const struct conf_overrides *new)
+static void compare_overrides(const struct compared *c, const struct conf_overrides *old,
+			      const struct conf_overrides *new)
 {
 	for (int i = 0; i < SETTING_ENTITY_COUNT; i++) {
 		enum setting_id id = (enum setting_id)i;
@@ -116,10 +118,12 @@ static const char *parameter_of(const struct conf_database *db, const char *name
 	return NULL;
 }
 
-static void compare_parameters(const struct compared *c, const struct conf_database *old, const struct conf_database *new)
+static void compare_parameters(const struct compared *c, const struct conf_database *old,
+			       const struct conf_database *new)
 {
 	for (size_t i = 0; i < old->nparameters; i++)
-		compare_text(c, old->parameters[i].name, old->parameters[i].value, parameter_of(new, old->parameters[i].name));
+		compare_text(c, old->parameters[i].name, old->parameters[i].value,
+			     parameter_of(new, old->parameters[i].name));
 	for (size_t i = 0; i < new->nparameters; i++) {
 		if (parameter_of(old, new->parameters[i].name) == NULL)
 			compare_text(c, new->parameters[i].name, NULL, new->parameters[i].value);
@@ -160,7 +164,8 @@ static void tell_databases(const struct conf *old, const struct conf *new, struc
 }
 
 /* An entry of a user that is not there is one in which nothing is set. */
-static void compare_user(const char *name, const struct conf_user *old, const struct conf_user *new, struct strbuf *lines)
+static void compare_user(const char *name, const struct conf_user *old, const struct conf_user *new,
+			 struct strbuf *lines)
 {
 	static const struct conf_overrides none;
 	char owner[CONF_USER_NAME_MAX + 16];

@@ -37,7 +37,7 @@ enum fields_step { FIELDS_TOKEN, FIELDS_END, FIELDS_BAD };
 bool fields_open(struct fields *f, const char *file, struct arena *arena, struct conf_problems *problems,
 		 const char **error);
 
-/* Of a file that was just opened: a number that tells its text, read behind others, from another. `before`: theirs; 0. */
+/* Of a file just opened: a number that tells its text, read behind others, from another. `before`: theirs; or 0. */
 uint64_t fields_digest(const struct fields *f, uint64_t before);
 
 /* Goes to the next line that is neither empty nor a comment; false at the end of the file. */

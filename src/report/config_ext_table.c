@@ -57,7 +57,8 @@ static bool tell(struct row_sink *sink, const struct config_row *row)
 }
 
 /* value NULL: the console has taken away what the file gives the entry. */
-static bool tell_value(struct row_sink *sink, struct config_row *row, enum setting_id id, const struct setting_value *value)
+static bool tell_value(struct row_sink *sink, struct config_row *row, enum setting_id id,
+		       const struct setting_value *value)
 {
 	const struct setting_info *info = setting_info(id);
 	struct strbuf text;

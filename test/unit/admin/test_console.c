@@ -238,10 +238,25 @@ static void what_is_no_command_is_quoted_whole_and_the_session_goes_on(void **st
 
 static void stats_users_may_only_look(void **state)
 {
-	static const char *const forbidden[] = {"reload", "shutdown", "shutdown wait_for_clients", "set verbose=1",
-						"pause", "pause shop", "resume", "suspend", "kill", "kill shop", "kill_client 1",
-						"disable shop", "enable shop", "reconnect", "reconnect shop", "wait_close",
-						"wait_close shop", "set database shop pool_size=5", "set user ann pool_size=5"};
+	static const char *const forbidden[] = {"reload",
+						"shutdown",
+						"shutdown wait_for_clients",
+						"set verbose=1",
+						"pause",
+						"pause shop",
+						"resume",
+						"suspend",
+						"kill",
+						"kill shop",
+						"kill_client 1",
+						"disable shop",
+						"enable shop",
+						"reconnect",
+						"reconnect shop",
+						"wait_close",
+						"wait_close shop",
+						"set database shop pool_size=5",
+						"set user ann pool_size=5"};
 	struct client *c = user("eye");
 
 	(void)state;

@@ -102,10 +102,12 @@ static void set_of_an_entry_names_it_first(void **state)
 {
 	(void)state;
 	assert_set_of(STATEMENT_SET_DATABASE, "SET DATABASE app pool_size = 5", "app", "pool_size", "5");
-	assert_set_of(STATEMENT_SET_DATABASE, "set database \"my \"\"db\" pool_mode to 'session' ;", "my \"db", "pool_mode", "session");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database \"my \"\"db\" pool_mode to 'session' ;", "my \"db",
+		      "pool_mode", "session");
 	assert_set_of(STATEMENT_SET_DATABASE, "set database \"*\" \"pool_size\"=5", "*", "pool_size", "5");
 	assert_set_of(STATEMENT_SET_DATABASE, "set database a b = c=d", "a", "b", "c=d");
-	assert_set_of(STATEMENT_SET_DATABASE, "set database database database = database", "database", "database", "database");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database database database = database", "database", "database",
+		      "database");
 	assert_set_of(STATEMENT_SET_USER, "Set User ann query_timeout=-1", "ann", "query_timeout", "-1");
 }
 
@@ -124,10 +126,19 @@ static void the_settings_of_these_names_can_still_be_set(void **state)
 static void half_a_set_of_an_entry_is_bad(void **state)
 {
 	static const char *const bad[] = {
-		"set database", "set database app", "set database app pool_size", "set database app pool_size =",
-		"set database app pool_size = 1 2", "set database app = 5 6", "set database \"\" pool_size = 5",
-		"set \"database\" app pool_size = 5", "set database\"app\" pool_size = 5", "set database \"app\"pool_size = 5",
-		"set peer 1 pool_size = 5", "set database app", "set user ann bob pool_size = 5",
+		"set database",
+		"set database app",
+		"set database app pool_size",
+		"set database app pool_size =",
+		"set database app pool_size = 1 2",
+		"set database app = 5 6",
+		"set database \"\" pool_size = 5",
+		"set \"database\" app pool_size = 5",
+		"set database\"app\" pool_size = 5",
+		"set database \"app\"pool_size = 5",
+		"set peer 1 pool_size = 5",
+		"set database app",
+		"set user ann bob pool_size = 5",
 	};
 
 	(void)state;

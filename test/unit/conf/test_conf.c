@@ -106,24 +106,26 @@ static void assert_changes(const char *before, const char *after, const char *ex
 static void a_reload_tells_what_changed_of_entries_without_their_secrets(void **state)
 {
 	(void)state;
-	assert_changes("[pgbouncer]\n[databases]\na = host=x user=u password=s1 pool_size=3 timezone=UTC connect_query='select 1'\n",
-		       "[pgbouncer]\n[databases]\na = host=x,y port=6 dbname=d password=s2 min_pool_size=1 datestyle=ISO "
-		       "pool_mode=session\n",
-		       "database a: host changed from 'x:5432' to 'x:6,y:6'\n"
-		       "database a: dbname changed from '' to 'd'\n"
-		       "database a: user changed from 'u' to ''\n"
-		       "database a: password changed\n"
-		       "database a: connect_query changed\n"
-		       "database a: timezone changed from 'UTC' to ''\n"
-		       "database a: datestyle changed from '' to 'ISO'\n"
-		       "database a: pool_size changed from '3' to inherited\n"
-		       "database a: min_pool_size changed from inherited to '1'\n"
-		       "database a: pool_mode changed from inherited to 'session'\n");
-	assert_changes("[pgbouncer]\n[databases]\na = host=x\nb = host=x\n[peers]\n1 = host=x\n2 = host=x\n",
-		       "[pgbouncer]\n[databases]\na = host=x\nc = host=x\n[peers]\n2 = host=y port=7 pool_size=1\n3 = host=x\n",
-		       "database b: removed\ndatabase c: added\n"
-		       "peer 1: removed\npeer 2: host changed from 'x' to 'y'\npeer 2: port changed from '6432' to '7'\n"
-		       "peer 2: pool_size changed from inherited to '1'\npeer 3: added\n");
+	assert_changes(
+		"[pgbouncer]\n[databases]\na = host=x user=u password=s1 pool_size=3 timezone=UTC connect_query='select 1'\n",
+		"[pgbouncer]\n[databases]\na = host=x,y port=6 dbname=d password=s2 min_pool_size=1 datestyle=ISO "
+		"pool_mode=session\n",
+		"database a: host changed from 'x:5432' to 'x:6,y:6'\n"
+		"database a: dbname changed from '' to 'd'\n"
+		"database a: user changed from 'u' to ''\n"
+		"database a: password changed\n"
+		"database a: connect_query changed\n"
+		"database a: timezone changed from 'UTC' to ''\n"
+		"database a: datestyle changed from '' to 'ISO'\n"
+		"database a: pool_size changed from '3' to inherited\n"
+		"database a: min_pool_size changed from inherited to '1'\n"
+		"database a: pool_mode changed from inherited to 'session'\n");
+	assert_changes(
+		"[pgbouncer]\n[databases]\na = host=x\nb = host=x\n[peers]\n1 = host=x\n2 = host=x\n",
+		"[pgbouncer]\n[databases]\na = host=x\nc = host=x\n[peers]\n2 = host=y port=7 pool_size=1\n3 = host=x\n",
+		"database b: removed\ndatabase c: added\n"
+		"peer 1: removed\npeer 2: host changed from 'x' to 'y'\npeer 2: port changed from '6432' to '7'\n"
+		"peer 2: pool_size changed from inherited to '1'\npeer 3: added\n");
 	assert_changes("[pgbouncer]\n[users]\nann = pool_size=1\nbob = query_timeout=2\n",
 		       "[pgbouncer]\n[users]\nbob = query_timeout=1min\neve = pool_mode=session\n",
 		       "user ann: pool_size changed from '1' to inherited\n"
@@ -155,7 +157,8 @@ static void a_reload_tells_that_rules_and_maps_changed(void **state)
 
 /* --- what the console sets --- */
 
-static struct conf *with(struct conf *conf, enum setting_scope scope, const char *entry, const char *key, const char *value)
+static struct conf *with(struct conf *conf, enum setting_scope scope, const char *entry, const char *key,
+			 const char *value)
 {
 	const struct conf_change change = {scope, slice_of(entry), slice_of(key), slice_of(value)};
 	struct strbuf error;
@@ -172,8 +175,9 @@ static struct conf *with(struct conf *conf, enum setting_scope scope, const char
 
 static void changes_add_up_and_leave_what_was_loaded_alone(void **state)
 {
-	struct conf *loaded = load_text("[databases]\na = host=x pool_size=5 auth_user=u\nb = host=y\n[users]\nann = pool_size=2\n"
-					"[pgbouncer]\nlogfile = /x\n");
+	struct conf *loaded =
+		load_text("[databases]\na = host=x pool_size=5 auth_user=u\nb = host=y\n[users]\nann = pool_size=2\n"
+			  "[pgbouncer]\nlogfile = /x\n");
 	struct conf *conf = conf_ref(loaded);
 
 	(void)state;
@@ -190,7 +194,8 @@ static void changes_add_up_and_leave_what_was_loaded_alone(void **state)
 	assert_int_equal(effective(conf, SETTING_default_pool_size, "a", "ann"), 2);
 	assert_int_equal(effective(conf, SETTING_query_timeout, "a", "ann"), 3000000);
 	assert_int_equal(effective(conf, SETTING_default_pool_size, "a", "bob"), 4);
-	assert_string_equal(conf_effective_string(conf, SETTING_auth_user, conf_find_database(conf, SLICE_LIT("a"))), "v");
+	assert_string_equal(conf_effective_string(conf, SETTING_auth_user, conf_find_database(conf, SLICE_LIT("a"))),
+			    "v");
 	assert_string_equal(conf_find_database(conf, SLICE_LIT("a"))->hosts[0].host, "x");
 	assert_string_equal(conf->origins[SETTING_logfile].file, CONF_SET);
 	assert_true(conf_find_database(conf, SLICE_LIT("a"))->overrides.is_from_console[SETTING_default_pool_size]);
@@ -261,15 +266,18 @@ static void what_cannot_be_set_is_refused_with_the_reason(void **state)
 	} cases[] = {
 		{SCOPE_GLOBAL, "", "nosuch", "1", "unknown parameter \"nosuch\""},
 		{SCOPE_GLOBAL, "", "listen_port", "1", "listen_port can only be changed by a restart"},
-		{SCOPE_GLOBAL, "", "auth_dbname", "pgbouncer", "the admin console has no users; accepted: the name of another database"},
+		{SCOPE_GLOBAL, "", "auth_dbname", "pgbouncer",
+		 "the admin console has no users; accepted: the name of another database"},
 		{SCOPE_DATABASE, "b", "pool_size", "1", "no such database: b"},
 		{SCOPE_DATABASE, "a", "pool_size", "x", "not an integer; accepted: an integer from 0 to 2147483647"},
 		{SCOPE_DATABASE, "a", "host", "y", "a database has no setting \"host\" that can be changed here"},
 		{SCOPE_DATABASE, "a", "password", "y", "a database has no setting \"password\" that can be changed here"},
-		{SCOPE_DATABASE, "a", "query_timeout", "1", "a database has no setting \"query_timeout\" that can be changed here"},
+		{SCOPE_DATABASE, "a", "query_timeout", "1",
+		 "a database has no setting \"query_timeout\" that can be changed here"},
 		{SCOPE_DATABASE, "a", "default_pool_size", "1",
 		 "a database has no setting \"default_pool_size\" that can be changed here"},
-		{SCOPE_USER, "a", "min_pool_size", "1", "a user has no setting \"min_pool_size\" that can be changed here"},
+		{SCOPE_USER, "a", "min_pool_size", "1",
+		 "a user has no setting \"min_pool_size\" that can be changed here"},
 		{SCOPE_DATABASE, "a234567890123456789012345678901234567890123456789012345678901234", "pool_size", "1",
 		 "the name is too long"},
 	};
