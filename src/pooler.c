@@ -118,7 +118,7 @@ static void on_database_changed(void *arg, struct database *db)
 	struct pooler *p = arg;
 
 	log_info("database %s: the server has changed, its connections will be replaced", db->name->text);
-	sweep_retire_servers(&p->hub, db);
+	sweep_retire_servers(&p->hub, db, SERVERS_CHANGED);
 }
 
 static void on_database_removed(void *arg, struct database *db)
@@ -199,9 +199,10 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	sweep_fill_pools(&p->hub);
 }
 
-struct conf *pooler_load(const char *file, const struct pooler_options *options, struct conf_problems *problems)
+static struct conf *load(const char *file, const struct pooler_options *options, const struct conf *running,
+			 struct conf_problems *problems)
 {
-	struct conf *conf = conf_load(file, options->assignments, options->nassignments, problems);
+	struct conf *conf = conf_reload(file, options->assignments, options->nassignments, running, problems);
 	size_t before = problems->nerrors;
 
 	if (conf == NULL)
@@ -210,6 +211,24 @@ struct conf *pooler_load(const char *file, const struct pooler_options *options,
 	if (problems->nerrors > before)
 		conf_unref(&conf);
 	return conf;
+}
+
+struct conf *pooler_load(const char *file, const struct pooler_options *options, struct conf_problems *problems)
+{
+	return load(file, options, NULL, problems);
+}
+
+/* What is wrong about TLS or the log names the setting at its beginning: where that was said is put in front. */
+static void blame(const struct conf *conf, struct slice error, struct conf_problems *problems)
+{
+	struct conf_place at = {conf->s.conffile, 0};
+	struct slice name = error;
+	enum setting_id id;
+
+	name.n = strcspn(name.p, ": ");
+	if (setting_find(name, &id))
+		at = conf_origin(conf, id);
+	conf_error(problems, at, "%.*s", (int)error.n, error.p);
 }
 
 void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
@@ -224,52 +243,54 @@ void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
 	else if (tls_setup_load(cache, &conf->s, &setup, &error))
 		tls_setup_drop(&setup);
 	if (error.n > 0)
-		conf_error(problems, (struct conf_place){conf->s.conffile, 0}, "%s", error.p);
+		blame(conf, strbuf_slice(&error), problems);
 	strbuf_fini(&error);
 	tls_cache_free(cache);
-}
-
-/* The contexts of a snapshot that is about to be put in force. */
-static bool load_tls(struct pooler *p, const struct settings *s, struct tls_setup *setup, struct strbuf *error)
-{
-	bool ok = tls_setup_load(p->hub.tls_cache, s, setup, error);
-
-	if (!ok)
-		strbuf_add_char(error, '\n');
-	return ok;
 }
 
 /* Takes over the contexts; servers that were connected otherwise are replaced. */
 static void use_tls(struct pooler *p, const struct tls_setup *setup)
 {
-	struct registry *r = p->hub.registry;
 	struct tls_setup old = p->hub.tls;
 
 	p->hub.tls = *setup;
 	p->hub.loop->max_handshakes = (unsigned)hub_settings(&p->hub)->tls_handshakes_per_turn;
 	if (!tls_setup_same_servers(&old, setup))
-		for (struct database *db = registry_next_database(r, NULL); db != NULL; db = registry_next_database(r, db))
-			sweep_retire_servers(&p->hub, db);
+		sweep_retire_servers(&p->hub, NULL, SERVERS_CHANGED);
 	tls_setup_drop(&old);
+}
+
+/* What has to be opened along with a snapshot. False: nothing has changed, and `problems` says why. */
+static bool prepare(struct pooler *p, const struct conf *conf, struct tls_setup *tls, struct conf_problems *problems)
+{
+	struct strbuf error;
+	bool ok;
+
+	strbuf_init(&error);
+	ok = tls_setup_load(p->hub.tls_cache, &conf->s, tls, &error);
+	if (ok && !pooler_configure_log(&conf->s, &p->options, &error)) {
+		tls_setup_drop(tls);
+		ok = false;
+	}
+	if (!ok)
+		blame(conf, strbuf_slice(&error), problems);
+	strbuf_fini(&error);
+	return ok;
 }
 
 static bool reload(void *arg, struct strbuf *error)
 {
 	struct pooler *p = arg;
-	const char *file = hub_settings(&p->hub)->conffile;
+	const struct conf *running = registry_conf(p->hub.registry);
 	struct conf_problems problems;
 	struct tls_setup tls;
 	struct conf *conf;
 
 	conf_problems_init(&problems);
-	conf = pooler_load(file, &p->options, &problems);
+	conf = load(running->s.conffile, &p->options, running, &problems);
 	log_lines(LOG_LEVEL_WARNING, strbuf_slice(&problems.warnings));
-	if (conf != NULL && !load_tls(p, &conf->s, &tls, &problems.errors))
+	if (conf != NULL && !prepare(p, conf, &tls, &problems))
 		conf_unref(&conf);
-	if (conf != NULL && !pooler_configure_log(&conf->s, &p->options, &problems.errors)) {
-		tls_setup_drop(&tls);
-		conf_unref(&conf);
-	}
 	log_lines(LOG_LEVEL_ERROR, strbuf_slice(&problems.errors));
 	strbuf_add_slice(error, strbuf_slice(&problems.errors));
 	conf_problems_fini(&problems);
@@ -283,43 +304,45 @@ static bool reload(void *arg, struct strbuf *error)
 	return true;
 }
 
-/* Files are read by a reload only, and a setting must fit those beside it. */
-static bool is_set_possible(const struct conf *conf, struct slice key, struct strbuf *error)
+/* Files are read by a reload only. */
+static bool is_read_by_reload(const struct conf_change *change, struct strbuf *error)
+{
+	struct slice key = change->key;
+
+	if (change->scope != SCOPE_GLOBAL ||
+	    !(slice_is(key, "auth_file") || slice_is(key, "auth_hba_file") || slice_is(key, "auth_ident_file")))
+		return false;
+	strbuf_addf(error, "%.*s is read by RELOAD: change it in the configuration file", (int)key.n, key.p);
+	return true;
+}
+
+/* A setting must fit those beside it. */
+static bool is_fit(struct pooler *p, const struct conf *conf, struct tls_setup *tls, struct strbuf *error)
 {
 	struct conf_problems problems;
 	bool ok;
 
-	if (slice_is(key, "auth_file") || slice_is(key, "auth_hba_file") || slice_is(key, "auth_ident_file")) {
-		strbuf_addf(error, "%.*s is read by RELOAD: change it in the configuration file", (int)key.n, key.p);
-		return false;
-	}
 	conf_problems_init(&problems);
-	conf_check(conf, (struct conf_place){"SET", 0}, &problems);
+	conf_check(conf, &problems);
 	auth_support_check(conf, &problems);
-	strbuf_add_slice(error, strbuf_slice(&problems.errors));
-	ok = problems.nerrors == 0;
+	ok = problems.nerrors == 0 && prepare(p, conf, tls, &problems);
+	strbuf_add_slice(error, slice_trim(strbuf_slice(&problems.errors)));
 	conf_problems_fini(&problems);
 	return ok;
 }
 
-static bool set(void *arg, struct slice key, struct slice value, struct strbuf *error)
+static bool set(void *arg, const struct conf_change *change, struct strbuf *error)
 {
 	struct pooler *p = arg;
-	struct conf *conf = conf_with(registry_conf(p->hub.registry), key, value, error);
 	struct tls_setup tls;
+	struct conf *conf;
 
+	if (is_read_by_reload(change, error))
+		return false;
+	conf = conf_with(registry_conf(p->hub.registry), change, error);
 	if (conf == NULL)
 		return false;
-	if (!is_set_possible(conf, key, error)) {
-		conf_unref(&conf);
-		return false;
-	}
-	if (!load_tls(p, &conf->s, &tls, error)) {
-		conf_unref(&conf);
-		return false;
-	}
-	if (!pooler_configure_log(&conf->s, &p->options, error)) {
-		tls_setup_drop(&tls);
+	if (!is_fit(p, conf, &tls, error)) {
 		conf_unref(&conf);
 		return false;
 	}
@@ -583,7 +606,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	watch_signal(p, &p->on_quit, SIGQUIT, on_immediate_end);
 	watch_signal(p, &p->on_usr1, SIGUSR1, on_pause);
 	watch_signal(p, &p->on_usr2, SIGUSR2, on_resume);
-	if (!load_tls(p, s, &tls, error))
+	if (!tls_setup_load(p->hub.tls_cache, s, &tls, error))
 		return false;
 	use_tls(p, &tls);
 	apply_settings(p);

@@ -1,19 +1,11 @@
 #include "admin/commands.h"
 
+#include "admin/answers.h"
+#include "admin/operate.h"
 #include "admin/reply.h"
+#include "admin/set.h"
 #include "proto/out.h"
 #include "report/tables.h"
-#include "session/pause.h"
-#include "session/suspend.h"
-
-#define SYNTAX_ERROR "42601"
-#define INSUFFICIENT_PRIVILEGE "42501"
-#define INVALID_PARAMETER_VALUE "22023"
-#define CONFIG_FILE_ERROR "F0000"
-#define OUT_OF_MEMORY "53200"
-#define PROTOCOL_VIOLATION "08P01"
-#define INVALID_CATALOG_NAME "3D000"
-#define NOT_IN_PREREQUISITE_STATE "55000"
 
 /* Lines of HELP are broken behind this many bytes. */
 #define HELP_WIDTH 60
@@ -23,53 +15,21 @@ enum takes {
 	TAKES_WORD,
 	MAY_TAKE_WORD,
 	TAKES_ASSIGNMENT,
+	TAKES_ASSIGNMENT_OF_DATABASE,
+	TAKES_ASSIGNMENT_OF_USER,
 };
 
 enum who { ADMIN, ANYONE };
 
+/* One way to call a command. */
 struct command {
 	const char *name;
 	enum takes takes;
+	const char *argument;            /* in words */
 	enum who who;
-	const char *help;                /* NULL: HELP has nothing to say, or says it elsewhere */
+	const char *help;
 	bool (*run)(const struct request *rq);
 };
-
-static const struct settings *settings_of(const struct request *rq)
-{
-	return hub_settings(rq->client->hub);
-}
-
-static bool answer_error(const struct request *rq, const char *sqlstate, const char *message, const char *detail)
-{
-	/* PgBouncer tells the failure of RELOAD from all others, and only that. */
-	if (settings_of(rq)->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER && strcmp(sqlstate, CONFIG_FILE_ERROR) != 0)
-		sqlstate = PROTOCOL_VIOLATION;
-	if (settings_of(rq)->log_pooler_errors)
-		client_log(rq->client, LOG_LEVEL_WARNING, "pooler error: %s", message);
-	reply_error(rq->out, sqlstate, message, detail);
-	return true;
-}
-
-/* The word of the statement stands for %s. */
-static bool answer_error_about(const struct request *rq, const char *sqlstate, const char *format)
-{
-	char message[STATEMENT_ARGUMENT_MAX + 64];
-	const char *hole = strstr(format, "%s");
-	struct strbuf text;
-
-	strbuf_init_fixed(&text, message, sizeof(message));
-	strbuf_add(&text, format, (size_t)(hole - format));
-	strbuf_add_str(&text, rq->statement->argument);
-	strbuf_add_str(&text, hole + 2);
-	return answer_error(rq, sqlstate, message, NULL);
-}
-
-static bool complete(const struct request *rq, const char *tag)
-{
-	out_command_complete(rq->out, tag);
-	return true;
-}
 
 /* All of what was said is quoted: the mistake may be at its end. */
 void command_refuse(const struct request *rq)
@@ -82,11 +42,6 @@ void command_refuse(const struct request *rq)
 	strbuf_add_str(&message, "', use SHOW HELP;");
 	answer_error(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL);
 	strbuf_fini(&message);
-}
-
-static bool is_word(const char *word, const char *expected)
-{
-	return slice_is_nocase(slice_of(word), expected);
 }
 
 /* --- what drivers say to any PostgreSQL --- */
@@ -112,6 +67,13 @@ static const struct faked *find_fake(const char *name)
 	return NULL;
 }
 
+static bool set_fake(const struct request *rq)
+{
+	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
+	out_command_complete(rq->out, "SET");
+	return true;
+}
+
 /* --- SHOW --- */
 
 /* A word of a list; the list goes on in a new line when this one is full. */
@@ -131,12 +93,13 @@ static void list_tables(struct strbuf *out)
 {
 	size_t column = 0;
 
-	strbuf_add_str(out, "\n\tSHOW HELP");
+	strbuf_add_str(out, "\n\tSHOW HELP|COMMANDS");
 	for (size_t i = 0; i < TABLE_COUNT; i++)
 		add_to_list(out, tables[i]->name, &column);
 }
 
 static void print_usage(struct strbuf *out);
+static const struct table table_commands;
 
 static bool show_help(const struct request *rq)
 {
@@ -153,7 +116,7 @@ static bool show_help(const struct request *rq)
 static bool show(const struct request *rq)
 {
 	const char *what = rq->statement->argument;
-	const struct table *table = table_find(slice_of(what));
+	const struct table *table = is_word(what, "COMMANDS") ? &table_commands : table_find(slice_of(what));
 	const struct faked *fake = find_fake(what);
 
 	if (is_word(what, "HELP"))
@@ -164,63 +127,6 @@ static bool show(const struct request *rq)
 		reply_text(rq->out, fake->name, fake->value);
 	else
 		command_refuse(rq);
-	return true;
-}
-
-/* --- SET --- */
-
-static bool set_fake(const struct request *rq)
-{
-	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
-	out_command_complete(rq->out, "SET");
-	return true;
-}
-
-static bool is_secret(const char *name)
-{
-	enum setting_id id;
-
-	return setting_find(slice_of(name), &id) && setting_info(id)->secret;
-}
-
-static void complete_set(const struct request *rq)
-{
-	struct strbuf tag;
-
-	strbuf_init(&tag);
-	strbuf_addf(&tag, "SET %s=%s", rq->statement->argument, is_secret(rq->statement->argument) ? "********" : rq->statement->value);
-	out_command_complete(rq->out, tag.failed ? "SET" : tag.p);
-	strbuf_fini(&tag);
-}
-
-/* PgBouncer accepts it and does nothing; so do we, but say so. */
-static bool set_in_vain(const struct request *rq)
-{
-	char message[STATEMENT_ARGUMENT_MAX + 64];
-	struct strbuf text;
-
-	strbuf_init_fixed(&text, message, sizeof(message));
-	strbuf_addf(&text, "%s cannot be changed without a restart", rq->statement->argument);
-	reply_notice(rq->out, "WARNING", message, NULL);
-	complete_set(rq);
-	return true;
-}
-
-static bool set(const struct request *rq)
-{
-	const struct admin_actions *a = rq->actions;
-	struct slice key = slice_of(rq->statement->argument);
-	struct strbuf error;
-	enum setting_id id;
-
-	if (setting_find(key, &id) && setting_info(id)->when == WHEN_START)
-		return set_in_vain(rq);
-	strbuf_init(&error);
-	if (a->set(a->arg, key, slice_of(rq->statement->value), &error))
-		complete_set(rq);
-	else
-		answer_error(rq, INVALID_PARAMETER_VALUE, "SET failed", error.n > 0 ? error.p : NULL);
-	strbuf_fini(&error);
 	return true;
 }
 
@@ -267,151 +173,80 @@ static bool shutdown_program(const struct request *rq)
 	return true;
 }
 
-/* --- PAUSE, SUSPEND, RESUME --- */
-
-/* The client is answered when what is begun now is complete. False: it has got an error. */
-static bool begin(const struct request *rq, enum wait_kind kind, bool is_own)
-{
-	if (waits_add(rq->waits, rq->client, kind, rq->statement->argument, is_own))
-		return true;
-	answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
-	return false;
-}
-
-static bool is_shutting_down(const struct request *rq)
-{
-	return rq->client->hub->shutdown != SHUTDOWN_NOT;
-}
-
-static bool pause_whole(const struct request *rq)
-{
-	struct hub *hub = rq->client->hub;
-
-	if (hub->pause != PAUSE_NOT)
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
-	client_log(rq->client, LOG_LEVEL_LOG, "PAUSE command issued");
-	if (!begin(rq, WAIT_PAUSE, true))
-		return true;
-	pause_all(hub);
-	return false;
-}
-
-static bool pause_one(const struct request *rq)
-{
-	struct hub *hub = rq->client->hub;
-	struct slice name = slice_of(rq->statement->argument);
-	struct database *db;
-
-	if (hub->pause == PAUSE_SUSPEND)
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
-	if (hub_is_console(name))
-		return answer_error_about(rq, INVALID_CATALOG_NAME, "cannot pause admin db: %s");
-	db = registry_database(hub->registry, name);
-	if (db == NULL)
-		return answer_error_about(rq, INVALID_CATALOG_NAME, "no such database: %s");
-	client_log(rq->client, LOG_LEVEL_LOG, "PAUSE '%s' command issued", rq->statement->argument);
-	if (!begin(rq, WAIT_PAUSE_DATABASE, !db->is_paused))
-		return true;
-	pause_database(hub, db);
-	return false;
-}
-
-static bool pause_command(const struct request *rq)
-{
-	if (is_shutting_down(rq))
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
-	return rq->statement->argument[0] == '\0' ? pause_whole(rq) : pause_one(rq);
-}
-
-static bool has_paused_database(const struct hub *hub)
-{
-	struct database *db = NULL;
-
-	while ((db = registry_next_database(hub->registry, db)) != NULL)
-		if (db->is_paused && !db->is_dead)
-			return true;
-	return false;
-}
-
-static bool suspend_command(const struct request *rq)
-{
-	struct hub *hub = rq->client->hub;
-
-	if (is_shutting_down(rq))
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
-	if (hub->pause != PAUSE_NOT)
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
-	if (has_paused_database(hub))
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "cannot suspend with paused databases", NULL);
-	client_log(rq->client, LOG_LEVEL_LOG, "SUSPEND command issued");
-	if (!begin(rq, WAIT_SUSPEND, true))
-		return true;
-	suspend_all(hub);
-	return false;
-}
-
-static bool resume_whole(const struct request *rq)
-{
-	if (is_shutting_down(rq))
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
-	if (rq->client->hub->pause == PAUSE_NOT)
-		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is not paused/suspended", NULL);
-	client_log(rq->client, LOG_LEVEL_LOG, "RESUME command issued");
-	pause_resume_all(rq->client->hub);
-	return complete(rq, "RESUME");
-}
-
-static bool resume_one(const struct request *rq)
-{
-	struct hub *hub = rq->client->hub;
-	struct slice name = slice_of(rq->statement->argument);
-	struct database *db = registry_find_database(hub->registry, name);
-
-	if (db == NULL && !hub_is_console(name))
-		return answer_error_about(rq, INVALID_CATALOG_NAME, "no such database: %s");
-	if (db == NULL || !db->is_paused)
-		return answer_error_about(rq, NOT_IN_PREREQUISITE_STATE, "database %s is not paused");
-	client_log(rq->client, LOG_LEVEL_LOG, "RESUME '%s' command issued", rq->statement->argument);
-	pause_resume_database(hub, db);
-	return complete(rq, "RESUME");
-}
-
-static bool resume_command(const struct request *rq)
-{
-	return rq->statement->argument[0] == '\0' ? resume_whole(rq) : resume_one(rq);
-}
-
 /* --- all of them --- */
 
 static const struct command commands[] = {
-	/* name, takes, who, help, run */
-	{"SHOW", TAKES_WORD, ANYONE, NULL, show},
-	{"SELECT", TAKES_WORD, ANYONE, NULL, show},
-	{"SET", TAKES_ASSIGNMENT, ADMIN, "SET key = arg", set},
-	{"RELOAD", TAKES_NOTHING, ADMIN, "RELOAD", reload},
-	{"PAUSE", MAY_TAKE_WORD, ADMIN, "PAUSE [<db>]", pause_command},
-	{"RESUME", MAY_TAKE_WORD, ADMIN, "RESUME [<db>]", resume_command},
-	{"SUSPEND", TAKES_NOTHING, ADMIN, "SUSPEND", suspend_command},
-	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", shutdown_program},
+	/* name, takes, argument, who, help, run */
+	{"SHOW", TAKES_WORD, "<table>", ANYONE, "Shows a table; SHOW HELP names them all.", show},
+	{"SELECT", TAKES_WORD, "<table>", ANYONE, "The same as SHOW.", show},
+	{"SET", TAKES_ASSIGNMENT, "key = arg", ADMIN, "Changes a setting until the next RELOAD or restart.", command_set},
+	{"SET", TAKES_ASSIGNMENT_OF_DATABASE, "DATABASE <db> key = arg", ADMIN,
+	 "Changes a setting of one database until the next RELOAD or restart.", command_set_database},
+	{"SET", TAKES_ASSIGNMENT_OF_USER, "USER <user> key = arg", ADMIN,
+	 "Changes a setting of one user until the next RELOAD or restart.", command_set_user},
+	{"RELOAD", TAKES_NOTHING, "", ADMIN, "Reads the configuration and the files that it names anew.", reload},
+	{"PAUSE", MAY_TAKE_WORD, "[<db>]", ADMIN,
+	 "Hands out no more servers, closes them as they become free, and answers when none is in use.", command_pause},
+	{"RESUME", MAY_TAKE_WORD, "[<db>]", ADMIN, "Undoes PAUSE, KILL and SUSPEND.", command_resume},
+	{"DISABLE", MAY_TAKE_WORD, "<db>", ADMIN, "Refuses new clients of a database.", command_disable},
+	{"ENABLE", MAY_TAKE_WORD, "<db>", ADMIN, "Undoes DISABLE.", command_enable},
+	{"RECONNECT", MAY_TAKE_WORD, "[<db>]", ADMIN, "Has open servers replaced by new ones as they become free.",
+	 command_reconnect},
+	{"KILL", MAY_TAKE_WORD, "[<db>]", ADMIN, "Pauses, and ends all clients and servers at once.", command_kill},
+	{"KILL_CLIENT", TAKES_WORD, "<client_id>", ADMIN, "Ends one client, by the id or ptr of SHOW CLIENTS.",
+	 command_kill_client},
+	{"SUSPEND", TAKES_NOTHING, "", ADMIN,
+	 "Stops all connections where they are, and answers when nothing is in between.", command_suspend},
+	{"WAIT_CLOSE", MAY_TAKE_WORD, "[<db>]", ADMIN, "Answers when the servers that are to be replaced are gone.",
+	 command_wait_close},
+	{"SHUTDOWN", MAY_TAKE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", ADMIN,
+	 "Ends the program: at once, or when no server is in use, or when the last client has left.", shutdown_program},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+#define COMMANDS_COLUMNS(X)                                                                              \
+	X(name, TEXT, cell_text(c->name))                                                                \
+	X(argument, TEXT, cell_text(c->argument))                                                        \
+	X(who, TEXT, cell_text(c->who == ADMIN ? "admin_users" : "admin_users, stats_users"))            \
+	X(help, TEXT, cell_text(c->help))
+
+static void tell_command(struct row_sink *sink, const struct command *c)
+{
+	sink->on_row(sink, (const struct cell[]){COMMANDS_COLUMNS(TABLE_CELL)});
+}
+
+/* What SHOW can show is told as rows of its own. */
+static void tell_show(struct row_sink *sink, const char *name, const char *help)
+{
+	const struct command c = {.name = "SHOW", .argument = name, .who = ANYONE, .help = help};
+
+	tell_command(sink, &c);
+}
+
+static bool commands_rows(const struct report *r, struct row_sink *sink)
+{
+	(void)r;
+	tell_show(sink, "HELP", "How the console is used, as a notice.");
+	tell_show(sink, "COMMANDS", "This table.");
+	for (size_t i = 0; i < TABLE_COUNT; i++)
+		tell_show(sink, tables[i]->name, "A table.");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (commands[i].run != show)
+			tell_command(sink, &commands[i]);
+	return true;
+}
+
+static const struct column commands_columns[] = {COMMANDS_COLUMNS(TABLE_COLUMN)};
+static const struct table table_commands = TABLE("COMMANDS", commands_columns, commands_rows);
 
 static void print_usage(struct strbuf *out)
 {
 	list_tables(out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (commands[i].help != NULL)
-			strbuf_addf(out, "\n\t%s", commands[i].help);
+		if (commands[i].run != show)
+			strbuf_addf(out, "\n\t%s%s%s", commands[i].name, commands[i].argument[0] != '\0' ? " " : "",
+				    commands[i].argument);
 	}
-}
-
-static const struct command *find_command(const char *name)
-{
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (is_word(name, commands[i].name))
-			return &commands[i];
-	}
-	return NULL;
 }
 
 static bool fits(const struct command *command, const struct statement *s)
@@ -420,23 +255,36 @@ static bool fits(const struct command *command, const struct statement *s)
 
 	switch (command->takes) {
 	case TAKES_NOTHING:
-		return !has_word;
+		return s->kind == STATEMENT_COMMAND && !has_word;
 	case TAKES_WORD:
 		return s->kind == STATEMENT_COMMAND && has_word;
 	case MAY_TAKE_WORD:
 		return s->kind == STATEMENT_COMMAND;
 	case TAKES_ASSIGNMENT:
+		return s->kind == STATEMENT_SET;
+	case TAKES_ASSIGNMENT_OF_DATABASE:
+		return s->kind == STATEMENT_SET_DATABASE;
+	case TAKES_ASSIGNMENT_OF_USER:
 		break;
 	}
-	return s->kind == STATEMENT_SET;
+	return s->kind == STATEMENT_SET_USER;
+}
+
+static const struct command *find_command(const struct statement *s)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (is_word(s->command, commands[i].name) && fits(&commands[i], s))
+			return &commands[i];
+	}
+	return NULL;
 }
 
 bool command_run(const struct request *rq)
 {
 	const struct statement *s = rq->statement;
-	const struct command *command = find_command(s->command);
+	const struct command *command = find_command(s);
 
-	if (command == NULL || !fits(command, s)) {
+	if (command == NULL) {
 		command_refuse(rq);
 		return true;
 	}

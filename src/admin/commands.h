@@ -19,8 +19,8 @@ struct admin_actions {
 	bool (*reload)(void *arg, struct strbuf *error);
 	/* IMMEDIATE: the program ends as soon as the loop has the control again. */
 	void (*shutdown)(void *arg, enum admin_shutdown how);
-	/* Changes a reloadable setting. False: *error says why not. */
-	bool (*set)(void *arg, struct slice key, struct slice value, struct strbuf *error);
+	/* Changes a reloadable setting until the next reload. False: *error says why not. */
+	bool (*set)(void *arg, const struct conf_change *change, struct strbuf *error);
 	void *arg;
 	const char *version;             /* of this program: "0.1.0" */
 	int listen_port;
@@ -37,7 +37,7 @@ struct request {
 	struct strbuf *out;
 };
 
-/* Answers a STATEMENT_COMMAND or _SET. False: nothing was answered, and nothing is to follow, or not yet. */
+/* Answers a STATEMENT_COMMAND, or one of SET. False: nothing was answered, and nothing is to follow, or not yet. */
 bool command_run(const struct request *rq);
 
 /* The answer to what is no command. */

@@ -45,6 +45,8 @@ static bool answer(const struct request *rq)
 		return true;
 	case STATEMENT_COMMAND:
 	case STATEMENT_SET:
+	case STATEMENT_SET_DATABASE:
+	case STATEMENT_SET_USER:
 		return command_run(rq);
 	case STATEMENT_BAD:
 		break;
@@ -72,6 +74,9 @@ static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
 	statement_parse(sql, &statement);
 	if (answer(&rq))
 		out_ready_for_query(out, 'I');
+	/* It has killed itself. */
+	if (c->state == CLIENT_CLOSED)
+		return false;
 	if (!out->failed)
 		return true;
 	client_close(c, CLOSE_OUT_OF_MEMORY);

@@ -110,25 +110,63 @@ static bool skip_assignment(struct reader *r)
 	return true;
 }
 
-static bool parse_set(struct reader *r, struct statement *s)
+/* A word with a blank in front, which is what tells it from the one before. */
+static bool read_next_word(struct reader *r, char *room, size_t size)
 {
+	const char *behind_last = r->p;
+
 	skip_blanks(r);
-	s->kind = STATEMENT_SET;
+	return r->p > behind_last && read_word(r, room, size);
+}
+
+static bool parse_assignment(struct reader *r, struct statement *s)
+{
 	return read_word(r, s->argument, sizeof(s->argument)) && skip_assignment(r) &&
 	       read_value(r, s->value, sizeof(s->value)) && is_at_end(r);
 }
 
+/* In quotes they would be the names of settings. */
+static bool parse_section(struct reader *r, struct statement *s)
+{
+	if (is_next(r, '"') || !read_word(r, s->argument, sizeof(s->argument)))
+		return false;
+	if (slice_is_nocase(slice_of(s->argument), "database"))
+		s->kind = STATEMENT_SET_DATABASE;
+	else if (slice_is_nocase(slice_of(s->argument), "user"))
+		s->kind = STATEMENT_SET_USER;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_set_of_entry(struct reader *r, struct statement *s)
+{
+	const char *behind_entry;
+
+	if (!parse_section(r, s) || !read_next_word(r, s->entry, sizeof(s->entry)))
+		return false;
+	behind_entry = r->p;
+	skip_blanks(r);
+	return r->p > behind_entry && parse_assignment(r, s);
+}
+
+/* There is a setting named user: what can be read as an assignment to it is one. */
+static bool parse_set(struct reader *r, struct statement *s)
+{
+	struct reader again;
+
+	skip_blanks(r);
+	again = *r;
+	s->kind = STATEMENT_SET;
+	return parse_assignment(r, s) || parse_set_of_entry(&again, s);
+}
+
 static bool parse_argument(struct reader *r, struct statement *s)
 {
-	const char *behind_command = r->p;
+	struct reader again = *r;
 
 	s->kind = STATEMENT_COMMAND;
-	if (is_at_end(r))
-		return true;
-	/* The first blank is what tells two words from one. */
-	r->p = behind_command;
-	skip_blanks(r);
-	return r->p > behind_command && read_word(r, s->argument, sizeof(s->argument)) && is_at_end(r);
+	return is_at_end(r) || (read_next_word(&again, s->argument, sizeof(s->argument)) && is_at_end(&again));
 }
 
 static bool parse(struct reader *r, struct statement *s)

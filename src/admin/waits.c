@@ -8,8 +8,16 @@
 #include "proto/out.h"
 #include "session/pause.h"
 #include "session/suspend.h"
+#include "session/sweep.h"
 
 #define QUERY_CANCELED "57014"
+
+static const char *const names[] = {
+	[WAIT_PAUSE] = "PAUSE",
+	[WAIT_PAUSE_DATABASE] = "PAUSE",
+	[WAIT_SUSPEND] = "SUSPEND",
+	[WAIT_RETIRED] = "WAIT_CLOSE",
+};
 
 struct wait {
 	TAILQ_ENTRY(wait) link;
@@ -38,9 +46,21 @@ static bool is_in_force(const struct waits *w, const struct wait *one)
 		db = database_of(w, one);
 		return db != NULL && db->is_paused;
 	case WAIT_SUSPEND:
+		return w->hub->pause == PAUSE_SUSPEND;
+	case WAIT_RETIRED:
 		break;
 	}
-	return w->hub->pause == PAUSE_SUSPEND;
+	return true;
+}
+
+/* A database that is gone has no servers. */
+static bool are_retired_gone(const struct waits *w, const struct wait *one)
+{
+	const struct database *db = database_of(w, one);
+
+	if (one->database[0] == '\0')
+		return !sweep_has_retired(w->hub, NULL);
+	return db == NULL || !sweep_has_retired(w->hub, db);
 }
 
 static bool is_done(const struct waits *w, const struct wait *one)
@@ -51,9 +71,11 @@ static bool is_done(const struct waits *w, const struct wait *one)
 	case WAIT_PAUSE_DATABASE:
 		return pause_is_done(w->hub, database_of(w, one));
 	case WAIT_SUSPEND:
+		return suspend_is_done(w->hub);
+	case WAIT_RETIRED:
 		break;
 	}
-	return suspend_is_done(w->hub);
+	return are_retired_gone(w, one);
 }
 
 static void undo(const struct waits *w, const struct wait *one)
@@ -71,15 +93,14 @@ static void undo(const struct waits *w, const struct wait *one)
 
 static void answer(const struct wait *one, bool is_good, struct strbuf *out)
 {
-	bool is_suspend = one->kind == WAIT_SUSPEND;
+	char undone[64];
 
+	snprintf(undone, sizeof(undone), "%s was undone before it was complete", names[one->kind]);
 	if (is_good)
-		out_command_complete(out, is_suspend ? "SUSPEND" : "PAUSE");
-	else if (one->is_cancelled)
-		reply_error(out, QUERY_CANCELED, "canceling statement due to user request", NULL);
+		out_command_complete(out, names[one->kind]);
 	else
-		reply_error(out, QUERY_CANCELED, is_suspend ? "SUSPEND was undone before it was complete"
-							    : "PAUSE was undone before it was complete", NULL);
+		reply_error(out, QUERY_CANCELED, one->is_cancelled ? "canceling statement due to user request" : undone,
+			    NULL);
 	out_ready_for_query(out, 'I');
 }
 

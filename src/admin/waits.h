@@ -1,7 +1,7 @@
 /*
- * Commands that are answered when sessions have come to a state: PAUSE and
- * SUSPEND. The client waits, the loop does not. A command whose client leaves
- * or cancels it before its end is undone.
+ * Commands that are answered when sessions have come to a state: PAUSE,
+ * SUSPEND and WAIT_CLOSE. The client waits, the loop does not. A command that
+ * did something is undone when its client leaves or cancels it before its end.
  *
  * Whatever happens is only noted at first: answers are given, and pauses
  * undone, from the loop, never from within what a session is doing.
@@ -17,6 +17,7 @@ enum wait_kind {
 	WAIT_PAUSE,
 	WAIT_PAUSE_DATABASE,
 	WAIT_SUSPEND,
+	WAIT_RETIRED,            /* until the servers that were to go have gone */
 };
 
 struct waits {
@@ -31,7 +32,7 @@ void waits_init(struct waits *w, struct hub *hub);
 void waits_fini(struct waits *w);
 
 /*
- * The client waits from now on. database: of WAIT_PAUSE_DATABASE. is_own: what
+ * The client waits from now on. database: of WAIT_PAUSE_DATABASE and WAIT_RETIRED ("": of all). is_own: what
  * it waits for is its own command's doing, and is undone with it.
  * False: out of memory.
  */

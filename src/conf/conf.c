@@ -25,31 +25,9 @@ void conf_unref(struct conf **conf)
 	arena_free(c->arena);
 }
 
-struct conf *conf_with(struct conf *conf, struct slice name, struct slice value, struct strbuf *error)
+struct conf_place conf_origin(const struct conf *conf, enum setting_id id)
 {
-	struct setting_value parsed;
-	enum setting_id id;
-	struct arena *arena;
-	struct conf *with;
-
-	if (!setting_find(name, &id)) {
-		strbuf_addf(error, "unknown parameter \"%.*s\"", CONF_EXCERPT(name));
-		return NULL;
-	}
-	if (setting_info(id)->when == WHEN_START) {
-		strbuf_addf(error, "%s can only be changed by a restart", setting_info(id)->name);
-		return NULL;
-	}
-	if (!setting_parse(id, value, &parsed, error))
-		return NULL;
-	arena = arena_new();
-	with = arena_alloc(arena, sizeof(*with));
-	*with = *conf;
-	with->arena = arena;
-	with->base = conf_ref(conf);
-	with->refs = 1;
-	setting_store(&with->s, id, &parsed, arena);
-	return with;
+	return conf->origins[id].file != NULL ? conf->origins[id] : (struct conf_place){conf->s.conffile, 0};
 }
 
 const struct conf_database *conf_find_database(const struct conf *conf, struct slice name)
@@ -81,21 +59,6 @@ const char *conf_effective_string(const struct conf *conf, enum setting_id id, c
 	return setting_string(&conf->s, id);
 }
 
-void conf_print_changes(const struct conf *old, const struct conf *new, struct strbuf *lines)
-{
-	for (size_t i = 0; i < SETTING_COUNT; i++) {
-		enum setting_id id = setting_by_rank(i);
-
-		if (setting_equal(&old->s, &new->s, id))
-			continue;
-		strbuf_addf(lines, "%s changed from '", setting_info(id)->name);
-		setting_print(&old->s, id, lines);
-		strbuf_add_str(lines, "' to '");
-		setting_print(&new->s, id, lines);
-		strbuf_add_str(lines, "'\n");
-	}
-}
-
 /* Both may be NULL. */
 static bool same_text(const char *a, const char *b)
 {
@@ -125,18 +88,15 @@ static bool same_parameters(const struct conf_database *a, const struct conf_dat
 	return true;
 }
 
-static bool same_override(const struct conf_database *a, const struct conf_database *b, enum setting_id id)
-{
-	return a->overrides.is_set[id] == b->overrides.is_set[id] &&
-	       a->overrides.number[id] == b->overrides.number[id] &&
-	       same_text(a->overrides.string[id], b->overrides.string[id]);
-}
-
 bool conf_database_same_server(const struct conf_database *a, const struct conf_database *b)
 {
+	static const enum setting_id settings[] = {SETTING_auth_dbname, SETTING_auth_query, SETTING_load_balance_hosts,
+						   SETTING_target_session_attrs};
+
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		if (!overrides_equal(&a->overrides, &b->overrides, settings[i]))
+			return false;
+	}
 	return same_text(a->dbname, b->dbname) && same_hosts(a, b) && same_text(a->user, b->user) &&
-	       same_text(a->connect_query, b->connect_query) && same_parameters(a, b) &&
-	       same_override(a, b, SETTING_auth_dbname) && same_override(a, b, SETTING_auth_query) &&
-	       same_override(a, b, SETTING_load_balance_hosts) &&
-	       same_override(a, b, SETTING_target_session_attrs);
+	       same_text(a->connect_query, b->connect_query) && same_parameters(a, b);
 }

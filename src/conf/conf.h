@@ -14,19 +14,13 @@
 #include "base/str.h"
 #include "conf/hba.h"
 #include "conf/ident.h"
+#include "conf/overrides.h"
 #include "conf/problems.h"
 #include "conf/settings.h"
 #include "conf/userlist.h"
 
-/*
- * The settings that one database, user or peer has of its own. What the file
- * gives as negative, to inherit, is not set.
- */
-struct conf_overrides {
-	bool is_set[SETTING_ENTITY_COUNT];
-	int64_t number[SETTING_ENTITY_COUNT]; /* of the types that are no strings; a choice's enum value */
-	const char *string[SETTING_ENTITY_COUNT];
-};
+/* The longest names, without the NUL. */
+enum { CONF_DATABASE_NAME_MAX = 63, CONF_USER_NAME_MAX = 127 };
 
 /* One server address as the file names it. */
 struct conf_host {
@@ -49,14 +43,14 @@ struct conf_database {
 	struct conf_parameter *parameters;    /* client_encoding, datestyle, timezone, application_name */
 	size_t nparameters;
 	struct conf_overrides overrides;
-	const char *file;                     /* where it was written, for messages */
-	int line;
+	struct conf_place at;                 /* where it was written; nowhere, if the console has made it */
 	struct conf_database *next;           /* in the file's order */
 };
 
 struct conf_user {
 	const char *name;
 	struct conf_overrides overrides;
+	struct conf_place at;                 /* as above */
 	struct conf_user *next;
 };
 
@@ -65,11 +59,13 @@ struct conf_peer {
 	const char *host;
 	int port;
 	struct conf_overrides overrides;
+	struct conf_place at;                 /* as above */
 	struct conf_peer *next;
 };
 
 struct conf {
 	struct settings s;                    /* section [pgbouncer] or [pgsluice] */
+	struct conf_place origins[SETTING_COUNT]; /* where each was said; file NULL: nowhere, it is the default */
 	struct conf_database *databases;
 	struct conf_user *users;
 	struct conf_peer *peers;
@@ -78,15 +74,27 @@ struct conf {
 	struct ident *ident;                  /* of auth_ident_file; NULL when there is none */
 	/* The rest is private to conf.c. */
 	struct arena *arena;
-	struct conf *base;                    /* conf_with(): whose entries these are; NULL: its own */
+	struct conf *base;                    /* conf_with(): what was loaded, from which this differs; NULL: itself */
+	struct conf_changed *changes;         /* conf_with(): in what */
 	unsigned refs;
 	struct names *database_names, *user_names;
 };
 
-/* One `-c name=value` of the command line, or one SET of the console: stronger than the file, at reload too. */
+/* One `-c name=value` of the command line: stronger than the file, at reload too. */
 struct conf_assignment {
 	const char *name, *value;
 };
+
+/* One SET of the console: holds until the next reload. */
+struct conf_change {
+	enum setting_scope scope;             /* SCOPE_GLOBAL, SCOPE_DATABASE or SCOPE_USER */
+	struct slice entry;                   /* whose, if not global; "*" is the template of databases */
+	struct slice key, value;
+};
+
+/* What struct conf_place has as the file of what was said elsewhere. */
+#define CONF_COMMAND_LINE "command line"
+#define CONF_SET "SET"
 
 /*
  * Reads the file, what it includes and the files it names (auth_file,
@@ -96,18 +104,29 @@ struct conf_assignment {
  */
 struct conf *conf_load(const char *file, const struct conf_assignment *assignments, size_t nassignments,
 		       struct conf_problems *problems);
+
+/*
+ * The same for a program that runs: settings which only a restart can change
+ * stay as they are in *running; each that the file has otherwise is a warning.
+ */
+struct conf *conf_reload(const char *file, const struct conf_assignment *assignments, size_t nassignments,
+			 const struct conf *running, struct conf_problems *problems);
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf **conf);
 
 /*
- * A snapshot that differs from another in one setting of [pgbouncer]; the rest
- * is shared. NULL when the value is not accepted or only a restart could apply
- * it: *error then says what is.
+ * A snapshot that differs from another in one thing; what else was changed in
+ * that stays so. A database that only the template stands for, and a user
+ * without an entry, get one. NULL when there is no such thing, the value is not
+ * accepted, or only a restart could apply it: *error then says what is.
  */
-struct conf *conf_with(struct conf *conf, struct slice name, struct slice value, struct strbuf *error);
+struct conf *conf_with(struct conf *conf, const struct conf_change *change, struct strbuf *error);
 
 /* Whether settings fit each other, as conf_load() checks it; what does not goes to `problems`. */
-void conf_check(const struct conf *conf, struct conf_place place, struct conf_problems *problems);
+void conf_check(const struct conf *conf, struct conf_problems *problems);
+
+/* Where a setting was said, for messages: the file as a whole if nowhere. */
+struct conf_place conf_origin(const struct conf *conf, enum setting_id id);
 
 /* An entry by its exact name; NULL if there is none ("*" is not considered). */
 const struct conf_database *conf_find_database(const struct conf *conf, struct slice name);
@@ -125,8 +144,9 @@ int64_t conf_effective(const struct conf *conf, enum setting_id id, const struct
 const char *conf_effective_string(const struct conf *conf, enum setting_id id, const struct conf_database *database);
 
 /*
- * What a reload changed in section [pgbouncer]: a line "name changed from 'old'
- * to 'new'" for each setting, ending in '\n'.
+ * What differs between two snapshots: a line "name changed from 'old' to 'new'"
+ * for each value, that of an entry with "database name: " in front, each ending
+ * in '\n'. Of secrets and of files only that they have changed. (conf_changes.c)
  */
 void conf_print_changes(const struct conf *old, const struct conf *new, struct strbuf *lines);
 

@@ -11,8 +11,6 @@
 
 #define DEFAULT_SERVER_PORT 5432
 #define DEFAULT_PEER_PORT 6432
-#define LONGEST_DATABASE_NAME 63
-#define LONGEST_USER_NAME 127
 #define LARGEST_PEER_ID 65535
 
 struct loader {
@@ -22,6 +20,7 @@ struct loader {
 	struct conf_problems *problems;
 	bool has_main;
 	bool has_peers;
+	const struct conf *running;          /* what only a restart changes is as here; NULL: the program starts */
 	bool is_used[SETTING_COUNT];         /* by an entry of a database, user or peer, with other than the default */
 	struct conf_database **last_database;
 	struct conf_user **last_user;
@@ -40,11 +39,6 @@ struct entity {
 	struct conf_database *database;      /* of the one that is meant; NULL in the other sections */
 };
 
-static bool is_reserved(struct slice name)
-{
-	return slice_is(name, "pgbouncer") || slice_is(name, "pgsluice");
-}
-
 /* What messages call an entry: its key, cut to what they can bear. */
 static const char *shown(struct loader *l, const char *key)
 {
@@ -58,29 +52,34 @@ static const char *keep(struct loader *l, struct slice text)
 
 /* --- [pgbouncer] --- */
 
-/* What a value may not be beyond what its type says; NULL when all is well. */
-static const char *misfit(enum setting_id id, struct slice value)
-{
-	if (id == SETTING_auth_dbname && is_reserved(value))
-		return "the admin console has no users; accepted: the name of another database";
-	return NULL;
-}
-
 /* Reads a value and says what is wrong with it, `owner` being "" or "name: " of a database, user or peer. */
 static bool read_value(struct loader *l, struct conf_place at, const char *owner, struct slice key, struct slice text,
 		       enum setting_id id, struct setting_value *value)
 {
 	struct strbuf error;
-	const char *why;
 	bool ok;
 
 	strbuf_init(&error);
 	ok = setting_parse(id, text, value, &error);
-	why = ok ? misfit(id, text) : error.failed ? "invalid" : error.p;
-	if (why != NULL)
-		conf_error(l->problems, at, "%s%.*s = %.*s: %s", owner, CONF_EXCERPT(key), CONF_EXCERPT(text), why);
+	if (!ok)
+		conf_error(l->problems, at, "%s%.*s = %.*s: %s", owner, CONF_EXCERPT(key), CONF_EXCERPT(text),
+			   error.failed ? "invalid" : error.p);
 	strbuf_fini(&error);
-	return why == NULL;
+	return ok;
+}
+
+static const char *keep_file(struct loader *l, const char *file)
+{
+	if (l->file != file) {
+		l->file = file;
+		l->file_copy = keep(l, slice_of(file));
+	}
+	return l->file_copy;
+}
+
+static struct conf_place keep_place(struct loader *l, struct conf_place at)
+{
+	return at.file == NULL ? at : (struct conf_place){keep_file(l, at.file), at.line};
 }
 
 static void set_global(struct loader *l, struct conf_place at, struct slice key, struct slice text)
@@ -91,8 +90,10 @@ static void set_global(struct loader *l, struct conf_place at, struct slice key,
 	/* Without its value: this may be a database that stands in the wrong section, with a password. */
 	if (!setting_find(key, &id))
 		conf_error(l->problems, at, "%.*s: unknown setting", CONF_EXCERPT(key));
-	else if (read_value(l, at, "", key, text, id, &value))
+	else if (read_value(l, at, "", key, text, id, &value)) {
 		setting_store(&l->conf->s, id, &value, l->arena);
+		l->conf->origins[id] = keep_place(l, at);
+	}
 }
 
 static void on_global(struct loader *l, const struct ini_entry *e)
@@ -107,42 +108,23 @@ static void entity_error(struct entity *e, struct slice key, struct slice value,
 	conf_error(e->l->problems, e->at, "%s: %.*s = %.*s: %s", e->name, CONF_EXCERPT(key), CONF_EXCERPT(value), what);
 }
 
-static void store_override(struct entity *e, enum setting_id id, const struct setting_value *value)
+static bool is_same_as_default(enum setting_id id, const struct conf_overrides *o)
 {
-	const struct setting_info *info = setting_info(id);
+	struct setting_value value = overrides_value(o, id), usual = setting_default(id);
 
-	e->overrides->is_set[id] = true;
-	e->overrides->number[id] = value->number;
-	if (info->type == SETTING_TYPE_string)
-		e->overrides->string[id] = keep(e->l, value->text);
-}
-
-static bool is_same_as_default(enum setting_id id, const struct setting_value *value)
-{
-	struct setting_value usual = setting_default(id);
-
-	return value->number == usual.number && slice_eq(value->text, usual.text);
+	return value.number == usual.number && slice_eq(value.text, usual.text);
 }
 
 static void set_override(struct entity *e, struct slice key, struct slice text, enum setting_id id)
 {
-	const char *owner = arena_printf(e->l->scratch, "%s: ", e->name);
-	struct setting_value value;
+	struct strbuf error;
 
-	if (setting_is_negative(id, text)) {
-		e->overrides->is_set[id] = false;
-		return;
-	}
-	if (!read_value(e->l, e->at, owner, key, text, id, &value))
-		return;
-	/* The one setting whose 0, in an entry of a database, means to inherit. */
-	if (id == SETTING_server_lifetime && value.number == 0) {
-		e->overrides->is_set[id] = false;
-		return;
-	}
-	store_override(e, id, &value);
-	if (!is_same_as_default(id, &value))
+	strbuf_init(&error);
+	if (!overrides_read(e->overrides, id, text, e->l->arena, &error))
+		entity_error(e, key, text, error.failed ? "invalid" : error.p);
+	else if (e->overrides->is_set[id] && !is_same_as_default(id, e->overrides))
 		e->l->is_used[id] = true;
+	strbuf_fini(&error);
 }
 
 static void set_parameter(struct entity *e, const char *name, struct slice value)
@@ -184,7 +166,7 @@ static bool set_database_pair(struct entity *e, struct slice key, struct slice v
 	if (slice_is(key, "dbname"))
 		db->dbname = keep_name(e, key, value, SIZE_MAX);
 	else if (slice_is(key, "user"))
-		db->user = keep_name(e, key, value, LONGEST_USER_NAME);
+		db->user = keep_name(e, key, value, CONF_USER_NAME_MAX);
 	else if (slice_is(key, "password"))
 		db->password = keep(e->l, value);
 	else if (slice_is(key, "connect_query"))
@@ -286,10 +268,10 @@ static void check_database_name(struct loader *l, const struct ini_entry *e, str
 {
 	if (name.n == 0)
 		conf_error(l->problems, e->at, "the name of a database is empty");
-	if (name.n > LONGEST_DATABASE_NAME)
+	if (name.n > CONF_DATABASE_NAME_MAX)
 		conf_error(l->problems, e->at, "%.*s: the name of a database is too long; accepted: at most %d bytes",
-			   CONF_EXCERPT(name), LONGEST_DATABASE_NAME);
-	if (is_reserved(name))
+			   CONF_EXCERPT(name), CONF_DATABASE_NAME_MAX);
+	if (setting_is_console(name))
 		conf_error(l->problems, e->at, "%s: reserved for the admin console; accepted: another name", e->key);
 }
 
@@ -312,23 +294,13 @@ static struct conf_database *open_database(struct loader *l, const char *name)
 	return db;
 }
 
-static const char *keep_file(struct loader *l, const char *file)
-{
-	if (l->file != file) {
-		l->file = file;
-		l->file_copy = keep(l, slice_of(file));
-	}
-	return l->file_copy;
-}
-
 static void on_database(struct loader *l, const struct ini_entry *e)
 {
 	struct conf_database *db = open_database(l, e->key);
 	struct entity entity = {.l = l, .at = e->at, .name = shown(l, e->key), .scope = SCOPE_DATABASE, .database = db};
 
 	check_database_name(l, e, slice_of(e->key));
-	db->file = keep_file(l, e->at.file);
-	db->line = e->at.line;
+	db->at = keep_place(l, e->at);
 	db->parameters = arena_alloc(l->arena, PARAMETER_COUNT * sizeof(*db->parameters));
 	entity.overrides = &db->overrides;
 	read_pairs(&entity, e->value);
@@ -361,9 +333,10 @@ static void on_user(struct loader *l, const struct ini_entry *e)
 
 	if (name.n == 0)
 		conf_error(l->problems, e->at, "the name of a user is empty");
-	if (name.n > LONGEST_USER_NAME)
+	if (name.n > CONF_USER_NAME_MAX)
 		conf_error(l->problems, e->at, "%.*s: the name of a user is too long; accepted: at most %d bytes",
-			   CONF_EXCERPT(name), LONGEST_USER_NAME);
+			   CONF_EXCERPT(name), CONF_USER_NAME_MAX);
+	user->at = keep_place(l, e->at);
 	entity.overrides = &user->overrides;
 	read_pairs(&entity, e->value);
 }
@@ -400,6 +373,7 @@ static void on_peer(struct loader *l, const struct ini_entry *e)
 	}
 	l->has_peers = true;
 	peer = open_peer(l, (int)id);
+	peer->at = keep_place(l, e->at);
 	entity.overrides = &peer->overrides;
 	read_pairs(&entity, e->value);
 	if (entity.host.n == 0)
@@ -450,10 +424,45 @@ static void take_entry(struct loader *l, const struct ini_entry *e)
 
 static void take_assignments(struct loader *l, const struct conf_assignment *assignments, size_t n)
 {
-	struct conf_place at = {"command line", 0};
+	struct conf_place at = {CONF_COMMAND_LINE, 0};
 
 	for (size_t i = 0; i < n; i++)
 		set_global(l, at, slice_of(assignments[i].name), slice_trim(slice_of(assignments[i].value)));
+}
+
+/* Unless it names another one to be read from now on. */
+static void name_file(struct loader *l, const char *file)
+{
+	if (l->conf->s.conffile[0] != '\0')
+		return;
+	l->conf->s.conffile = keep(l, slice_of(file));
+	l->conf->origins[SETTING_conffile] = (struct conf_place){CONF_COMMAND_LINE, 0};
+}
+
+/* What a restart would change is told, and not done: what SHOW CONFIG shows is what holds. */
+static void keep_what_runs(struct loader *l)
+{
+	const struct conf *running = l->running;
+	struct setting_value value;
+	struct strbuf change;
+
+	strbuf_init(&change);
+	for (size_t i = 0; running != NULL && i < SETTING_COUNT; i++) {
+		enum setting_id id = setting_by_rank(i);
+
+		if (setting_info(id)->when != WHEN_START || setting_equal(&running->s, &l->conf->s, id))
+			continue;
+		strbuf_reset(&change);
+		setting_print(&l->conf->s, id, &change);
+		strbuf_add_str(&change, "' needs a restart; until then it is '");
+		setting_print(&running->s, id, &change);
+		conf_warning(l->problems, conf_origin(l->conf, id), "%s: '%s'", setting_info(id)->name,
+			     change.failed ? "" : change.p);
+		value = setting_value(&running->s, id);
+		setting_store(&l->conf->s, id, &value, l->arena);
+		l->conf->origins[id] = keep_place(l, running->origins[id]);
+	}
+	strbuf_fini(&change);
 }
 
 static void complete_hosts(struct loader *l)
@@ -464,15 +473,24 @@ static void complete_hosts(struct loader *l)
 		if (db->nhosts > 0)
 			continue;
 		if (dir[0] == '\0')
-			conf_error(l->problems, (struct conf_place){db->file, db->line},
+			conf_error(l->problems, db->at,
 				   "%s: host is missing, and unix_socket_dir is empty; accepted: either of them", db->name);
 		db->hosts[0].host = dir;
 		db->nhosts = 1;
 	}
 }
 
+/* A file that a setting names is not as it has to be: says which setting that is, and where. */
+static void blame(struct loader *l, enum setting_id id, size_t nerrors_before)
+{
+	if (l->problems->nerrors > nerrors_before)
+		conf_error(l->problems, conf_origin(l->conf, id), "%s = %s: the file cannot be used",
+			   setting_info(id)->name, setting_string(&l->conf->s, id));
+}
+
 static void load_auth_file(struct loader *l)
 {
+	size_t before = l->problems->nerrors;
 	struct strbuf errors;
 
 	if (l->conf->s.auth_file[0] == '\0')
@@ -483,6 +501,7 @@ static void load_auth_file(struct loader *l)
 		l->problems->nerrors += errors.p[i] == '\n';
 	strbuf_add_slice(&l->problems->errors, strbuf_slice(&errors));
 	strbuf_fini(&errors);
+	blame(l, SETTING_auth_file, before);
 }
 
 static void check_ldap_options(const struct conf *conf, struct conf_place at, struct conf_problems *problems)
@@ -498,23 +517,30 @@ static void check_ldap_options(const struct conf *conf, struct conf_place at, st
 	arena_free(scratch);
 }
 
-void conf_check(const struct conf *conf, struct conf_place at, struct conf_problems *problems)
+void conf_check(const struct conf *conf, struct conf_problems *problems)
 {
+	bool has_options = conf->s.auth_ldap_options[0] != '\0';
+
 	if (conf->s.auth_type == AUTH_TYPE_HBA && conf->hba == NULL)
-		conf_error(problems, at, "auth_type = hba: auth_hba_file is missing");
-	if (conf->s.auth_ldap_options[0] != '\0' || conf->s.auth_type == AUTH_TYPE_LDAP)
-		check_ldap_options(conf, at, problems);
+		conf_error(problems, conf_origin(conf, SETTING_auth_type), "auth_type = hba: auth_hba_file is missing");
+	if (has_options || conf->s.auth_type == AUTH_TYPE_LDAP)
+		check_ldap_options(conf, conf_origin(conf, has_options ? SETTING_auth_ldap_options : SETTING_auth_type),
+				   problems);
 }
 
-static void load_rules(struct loader *l, const char *file)
+static void load_rules(struct loader *l)
 {
 	struct conf *conf = l->conf;
+	size_t before = l->problems->nerrors;
 
 	if (conf->s.auth_hba_file[0] != '\0')
 		conf->hba = hba_read(conf->s.auth_hba_file, l->arena, l->problems);
+	blame(l, SETTING_auth_hba_file, before);
+	before = l->problems->nerrors;
 	if (conf->s.auth_ident_file[0] != '\0')
 		conf->ident = ident_read(conf->s.auth_ident_file, l->arena, l->problems);
-	conf_check(conf, (struct conf_place){file, 0}, l->problems);
+	blame(l, SETTING_auth_ident_file, before);
+	conf_check(conf, l->problems);
 }
 
 static void warn_of_later_ones(struct loader *l, const char *file)
@@ -560,19 +586,25 @@ static void load(struct loader *l, const char *file, const struct conf_assignmen
 	if (!l->has_main && is_readable)
 		conf_error(l->problems, (struct conf_place){file, 0}, "section [pgbouncer] (or [pgsluice]) is missing");
 	take_assignments(l, assignments, nassignments);
+	name_file(l, file);
+	keep_what_runs(l);
 	complete_hosts(l);
 	load_auth_file(l);
-	load_rules(l, file);
+	load_rules(l);
 	warn_of_later_ones(l, file);
-	if (l->conf->s.conffile[0] == '\0')
-		l->conf->s.conffile = keep(l, slice_of(file));
 }
 
 struct conf *conf_load(const char *file, const struct conf_assignment *assignments, size_t nassignments,
 		       struct conf_problems *problems)
 {
+	return conf_reload(file, assignments, nassignments, NULL, problems);
+}
+
+struct conf *conf_reload(const char *file, const struct conf_assignment *assignments, size_t nassignments,
+			 const struct conf *running, struct conf_problems *problems)
+{
 	struct arena *arena = arena_new();
-	struct loader l = {.arena = arena, .scratch = arena_new(), .problems = problems};
+	struct loader l = {.arena = arena, .scratch = arena_new(), .problems = problems, .running = running};
 	size_t errors_before = problems->nerrors;
 
 	l.conf = new_snapshot(arena);

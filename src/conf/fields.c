@@ -1,5 +1,6 @@
 #include "conf/fields.h"
 
+#include "base/siphash.h"
 #include "conf/textfile.h"
 
 static bool is_blank(char c)
@@ -30,6 +31,14 @@ bool fields_open(struct fields *f, const char *file, struct arena *arena, struct
 {
 	*f = (struct fields){.at = {file, 0}, .arena = arena, .problems = problems};
 	return textfile_read(file, arena, &f->text, error);
+}
+
+uint64_t fields_digest(const struct fields *f, uint64_t before)
+{
+	uint8_t key[SIPHASH_KEY_SIZE] = {0};
+
+	memcpy(key, &before, sizeof(before));
+	return siphash(key, f->text.p, f->text.n);
 }
 
 static bool ends_in_backslash(struct slice line)

@@ -8,6 +8,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/str.h"
@@ -35,6 +36,9 @@ enum fields_step { FIELDS_TOKEN, FIELDS_END, FIELDS_BAD };
 /* Reads a file into the arena. On failure false, and *error says why. `file` must outlive *f. */
 bool fields_open(struct fields *f, const char *file, struct arena *arena, struct conf_problems *problems,
 		 const char **error);
+
+/* Of a file just opened: a number that tells its text, read behind others, from another. `before`: theirs; or 0. */
+uint64_t fields_digest(const struct fields *f, uint64_t before);
 
 /* Goes to the next line that is neither empty nor a comment; false at the end of the file. */
 bool fields_next_line(struct fields *f);

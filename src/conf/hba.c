@@ -41,6 +41,7 @@ struct rule {
 struct hba {
 	struct patterns patterns;
 	struct rule *rules, **last;
+	uint64_t digest;
 };
 
 /* --- the address column --- */
@@ -190,6 +191,7 @@ static bool add_file(struct hba *hba, const struct fields *f, struct column *col
 		conf_error(f->problems, f->at, "@%s cannot be read: %s", name, error);
 		return false;
 	}
+	hba->digest = fields_digest(&inner, hba->digest);
 	while (fields_next_line(&inner)) {
 		while ((step = fields_take(&inner, &token)) == FIELDS_TOKEN) {
 			if (!add_token(hba, &inner, column, &token, depth))
@@ -375,6 +377,11 @@ static void read_line(struct hba *hba, struct fields *f, const char *file)
 	hba->last = &rule->next;
 }
 
+uint64_t hba_digest(const struct hba *hba)
+{
+	return hba != NULL ? hba->digest : 0;
+}
+
 struct hba *hba_read(const char *file, struct arena *arena, struct conf_problems *problems)
 {
 	struct hba *hba = arena_alloc(arena, sizeof(*hba));
@@ -386,6 +393,8 @@ struct hba *hba_read(const char *file, struct arena *arena, struct conf_problems
 	hba->last = &hba->rules;
 	if (!fields_open(&f, file, scratch, problems, &error))
 		conf_error(problems, f.at, "auth_hba_file cannot be read: %s", error);
+	else
+		hba->digest = fields_digest(&f, hba->digest);
 	while (fields_next_line(&f))
 		read_line(hba, &f, kept);
 	arena_free(scratch);

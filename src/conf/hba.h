@@ -8,6 +8,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 #include "base/arena.h"
@@ -56,6 +57,9 @@ const struct hba_rule *hba_find(const struct hba *hba, const struct hba_request 
 
 /* Whether any rule has this method. `hba` may be NULL. */
 bool hba_uses(const struct hba *hba, enum hba_method method);
+
+/* A number that tells these rules, by the texts of their files, from others; of no rules, 0. */
+uint64_t hba_digest(const struct hba *hba);
 
 /* As it is written in the file. */
 const char *hba_method_name(enum hba_method method);

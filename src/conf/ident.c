@@ -21,6 +21,7 @@ struct ident_line {
 struct ident {
 	struct patterns patterns;
 	struct ident_line *lines, **last;
+	uint64_t digest;
 };
 
 static bool read_test(struct ident *ident, struct fields *f, const struct fields_token *token, struct name_test *test)
@@ -84,6 +85,11 @@ static void read_line(struct ident *ident, struct fields *f)
 	ident->last = &line->next;
 }
 
+uint64_t ident_digest(const struct ident *ident)
+{
+	return ident != NULL ? ident->digest : 0;
+}
+
 struct ident *ident_read(const char *file, struct arena *arena, struct conf_problems *problems)
 {
 	struct ident *ident = arena_alloc(arena, sizeof(*ident));
@@ -95,6 +101,8 @@ struct ident *ident_read(const char *file, struct arena *arena, struct conf_prob
 	ident->last = &ident->lines;
 	if (!fields_open(&f, file, scratch, problems, &error))
 		conf_error(problems, f.at, "auth_ident_file cannot be read: %s", error);
+	else
+		ident->digest = fields_digest(&f, 0);
 	while (fields_next_line(&f))
 		read_line(ident, &f);
 	arena_free(scratch);

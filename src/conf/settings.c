@@ -386,9 +386,18 @@ static bool parse(const struct setting_info *info, struct slice value, struct se
 	return true;
 }
 
+bool setting_is_console(struct slice database)
+{
+	return slice_is(database, "pgbouncer") || slice_is(database, "pgsluice");
+}
+
 bool setting_parse(enum setting_id id, struct slice value, struct setting_value *parsed, struct strbuf *error)
 {
 	*parsed = (struct setting_value){0, {NULL, 0}};
+	if (id == SETTING_auth_dbname && setting_is_console(value)) {
+		strbuf_add_str(error, "the admin console has no users; accepted: the name of another database");
+		return false;
+	}
 	return parse(&infos[id], value, parsed, error);
 }
 
@@ -485,30 +494,44 @@ const char *setting_string(const struct settings *s, enum setting_id id)
 	return *(const char *const *)slot_of(s, id);
 }
 
-void setting_print(const struct settings *s, enum setting_id id, struct strbuf *out)
+struct setting_value setting_value(const struct settings *s, enum setting_id id)
+{
+	if (infos[id].type == SETTING_TYPE_string)
+		return (struct setting_value){0, slice_of(setting_string(s, id))};
+	return (struct setting_value){setting_number(s, id), {NULL, 0}};
+}
+
+void setting_print_value(enum setting_id id, const struct setting_value *value, struct strbuf *out)
 {
 	switch (infos[id].type) {
 	case SETTING_TYPE_boolean:
 	case SETTING_TYPE_integer:
 	case SETTING_TYPE_milliseconds:
-		strbuf_addf(out, "%lld", (long long)setting_number(s, id));
+		strbuf_addf(out, "%lld", (long long)value->number);
 		break;
 	case SETTING_TYPE_octal:
-		strbuf_addf(out, "%04llo", (unsigned long long)setting_number(s, id));
+		strbuf_addf(out, "%04llo", (unsigned long long)value->number);
 		break;
 	case SETTING_TYPE_duration:
-		print_seconds(setting_number(s, id), out);
+		print_seconds(value->number, out);
 		break;
 	case SETTING_TYPE_choice:
-		strbuf_add_str(out, setting_choice_word(id, (int)setting_number(s, id)));
+		strbuf_add_str(out, setting_choice_word(id, (int)value->number));
 		break;
 	case SETTING_TYPE_string:
-		if (infos[id].secret && setting_string(s, id)[0] != '\0')
+		if (infos[id].secret && value->text.n > 0)
 			strbuf_add_str(out, "********");
 		else
-			strbuf_add_str(out, setting_string(s, id));
+			strbuf_add_slice(out, value->text);
 		break;
 	}
+}
+
+void setting_print(const struct settings *s, enum setting_id id, struct strbuf *out)
+{
+	struct setting_value value = setting_value(s, id);
+
+	setting_print_value(id, &value, out);
 }
 
 static bool has_value(const struct settings *s, enum setting_id id, const struct setting_value *value)
@@ -516,13 +539,6 @@ static bool has_value(const struct settings *s, enum setting_id id, const struct
 	if (infos[id].type == SETTING_TYPE_string)
 		return slice_is(value->text, setting_string(s, id));
 	return setting_number(s, id) == value->number;
-}
-
-static struct setting_value value_of(const struct settings *s, enum setting_id id)
-{
-	if (infos[id].type == SETTING_TYPE_string)
-		return (struct setting_value){0, slice_of(setting_string(s, id))};
-	return (struct setting_value){setting_number(s, id), {NULL, 0}};
 }
 
 bool setting_is_default(const struct settings *s, enum setting_id id)
@@ -534,7 +550,7 @@ bool setting_is_default(const struct settings *s, enum setting_id id)
 
 bool setting_equal(const struct settings *a, const struct settings *b, enum setting_id id)
 {
-	struct setting_value value = value_of(b, id);
+	struct setting_value value = setting_value(b, id);
 
 	return has_value(a, id, &value);
 }

@@ -109,6 +109,9 @@ bool setting_find(struct slice name, enum setting_id *id);
 /* By its key in the section of one scope (`pool_size`, SCOPE_USER); false if that section has no such key. */
 bool setting_find_entity(struct slice key, enum setting_scope scope, enum setting_id *id);
 
+/* The names by which the console goes as a database: they are no names of databases. */
+bool setting_is_console(struct slice database);
+
 /* A value read but not stored yet: `text` for strings (a reference into the input), `number` for all else. */
 struct setting_value {
 	int64_t number;
@@ -144,6 +147,11 @@ const char *setting_string(const struct settings *s, enum setting_id id);
  * asterisks for a secret that is not empty.
  */
 void setting_print(const struct settings *s, enum setting_id id, struct strbuf *out);
+
+void setting_print_value(enum setting_id id, const struct setting_value *value, struct strbuf *out);
+
+/* What a setting is now; text is a reference into the settings. */
+struct setting_value setting_value(const struct settings *s, enum setting_id id);
 
 bool setting_is_default(const struct settings *s, enum setting_id id);
 bool setting_equal(const struct settings *a, const struct settings *b, enum setting_id id);

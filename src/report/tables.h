@@ -10,6 +10,7 @@
 /* X(symbol), in the order in which HELP names them. */
 #define TABLES(X)                     \
 	X(config)                     \
+	X(config_ext)                 \
 	X(databases)                  \
 	X(pools)                      \
 	X(clients)                    \

@@ -23,6 +23,10 @@
 	X(CANCEL_WAIT_TIMEOUT, "", false, WARNING, "cancel_wait_timeout", NULL)                                      \
 	X(ADMIN_SHUTDOWN, "57P01", true, LOG, "server shutting down", NULL)                                          \
 	X(POOLER_SHUTDOWN, "57P01", true, LOG, "pooler is shutting down", NULL)                                      \
+	X(KILL, "57P01", true, LOG, "database removed",                                                              \
+	  "An administrator has given KILL; the database is held back until RESUME.")                                \
+	X(KILL_CLIENT, "57P01", true, LOG, "admin forced disconnect",                                                \
+	  "An administrator has ended this connection with KILL_CLIENT.")                                            \
 	X(DATABASE_REMOVED, "57P01", true, LOG, "database removed",                                                  \
 	  "The database is no longer in the pooler's configuration.")                                                \
 	/* The first packet. */                                                                                      \

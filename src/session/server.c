@@ -11,6 +11,7 @@
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server_host.h"
+#include "session/sweep.h"
 
 static struct server *of_deadline(struct deadline *d)
 {
@@ -390,7 +391,7 @@ void server_link(struct server *s, struct client *c)
 static const char *reason_to_close(const struct server *s)
 {
 	if (s->slot.close_needed)
-		return s->retired_because != NULL ? s->retired_because : "database configuration changed";
+		return s->retired_because != NULL ? s->retired_because : SERVERS_CHANGED;
 	if (s->slot.pool->is_dead)
 		return "database removed";
 	if (s->slot.pool->is_paused && s->hub->pause != PAUSE_SUSPEND)

@@ -6,9 +6,13 @@
 #include "session/server.h"
 
 /* What the servers of before have told, and why they could not be had, says nothing about others. */
-static void forget_servers(const struct database *db)
+static void forget_servers(const struct hub *hub, const struct database *db)
 {
-	for (struct pool *pool = database_next_pool(db, NULL); pool != NULL; pool = database_next_pool(db, pool)) {
+	struct pool *pool = NULL;
+
+	while ((pool = registry_next_pool(hub->registry, pool)) != NULL) {
+		if (db != NULL && pool->database != db)
+			continue;
 		pool_session(pool)->has_welcome = false;
 		pool_session(pool)->is_renewed = false;
 		pool_session_try_again(pool);
@@ -47,18 +51,18 @@ static void close_unused_retired(struct hub *hub)
 			server_close(s, s->retired_because);
 }
 
-void sweep_retire_servers(struct hub *hub, const struct database *db)
+void sweep_retire_servers(struct hub *hub, const struct database *db, const char *why)
 {
 	struct server *s;
 	uint32_t i = 0;
 
-	forget_servers(db);
+	forget_servers(hub, db);
 	/* Before the first ends: those that are opened in its place are of the new configuration. */
 	while ((s = slab_next(hub->servers, &i)) != NULL) {
-		if (s->phase == SERVER_CLOSED || s->slot.pool->database != db)
+		if (s->phase == SERVER_CLOSED || (db != NULL && s->slot.pool->database != db))
 			continue;
 		s->slot.close_needed = true;
-		s->retired_because = "database configuration changed";
+		s->retired_because = why;
 	}
 	close_unused_retired(hub);
 }
@@ -80,20 +84,43 @@ void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_
 	close_unused_retired(hub);
 }
 
-void sweep_remove_database(struct hub *hub, const struct database *db)
+bool sweep_has_retired(const struct hub *hub, const struct database *db)
+{
+	const struct server *s;
+	uint32_t i = 0;
+
+	while ((s = slab_next(hub->servers, &i)) != NULL)
+		if (s->phase != SERVER_CLOSED && s->slot.close_needed && (db == NULL || s->slot.pool->database == db))
+			return true;
+	return false;
+}
+
+/* The clients of a database are told, its servers end. NULL: of all. */
+static void end_sessions(struct hub *hub, const struct database *db, enum close_reason why)
 {
 	struct client *c;
 	struct server *s;
 	uint32_t i = 0;
 
 	while ((c = slab_next(hub->clients, &i)) != NULL)
-		if (c->state != CLIENT_CLOSED && c->database == db)
-			client_close(c, CLOSE_DATABASE_REMOVED);
+		if (c->state != CLIENT_CLOSED && c->database != NULL && (db == NULL || c->database == db))
+			client_close(c, why);
 	i = 0;
 	while ((s = slab_next(hub->servers, &i)) != NULL)
-		if (s->phase != SERVER_CLOSED && s->slot.pool->database == db)
-			server_close(s, "database removed");
-	forget_servers(db);
+		if (s->phase != SERVER_CLOSED && (db == NULL || s->slot.pool->database == db))
+			server_close(s, close_reasons[why].text);
+}
+
+void sweep_remove_database(struct hub *hub, const struct database *db)
+{
+	end_sessions(hub, db, CLOSE_DATABASE_REMOVED);
+	forget_servers(hub, db);
+}
+
+void sweep_kill(struct hub *hub, const struct database *db)
+{
+	end_sessions(hub, db, CLOSE_KILL);
+	forget_servers(hub, db);
 }
 
 void sweep_close_idle_clients(struct hub *hub)

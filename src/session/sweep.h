@@ -4,8 +4,18 @@
 #pragma once
 #include "session/hub.h"
 
-/* New connections are wanted in the place of these: idle ones go now, busy ones when they are released. */
-void sweep_retire_servers(struct hub *hub, const struct database *db);
+/* A reload has changed where a database's connections go to. */
+#define SERVERS_CHANGED "database configuration changed"
+
+/*
+ * New connections are wanted in the place of these: idle ones go now, busy ones
+ * when they are released. NULL: of all databases. The log gives the reason, a
+ * text that outlives them.
+ */
+void sweep_retire_servers(struct hub *hub, const struct database *db, const char *why);
+
+/* Servers that were to go and that clients have still. NULL: of all databases. */
+bool sweep_has_retired(const struct hub *hub, const struct database *db);
 
 /*
  * A host name has other addresses now: the same for servers that were reached
@@ -15,6 +25,9 @@ void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_
 
 /* The database is gone: its clients are told, its servers end. */
 void sweep_remove_database(struct hub *hub, const struct database *db);
+
+/* Clients and servers end now, whatever they are at. NULL: of all databases. Logins without a pool yet go on. */
+void sweep_kill(struct hub *hub, const struct database *db);
 
 /* Clients that have no transaction under way (in session mode: no server) are told that the program ends. */
 void sweep_close_idle_clients(struct hub *hub);

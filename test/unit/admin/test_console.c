@@ -22,7 +22,8 @@ static struct strbuf out;
 static struct {
 	int reloads, shutdowns;
 	enum admin_shutdown how;
-	char key[64], value[64];
+	enum setting_scope scope;
+	char entry[64], key[64], value[64];
 	const char *error;               /* what to fail with; NULL: succeed */
 } asked;
 
@@ -42,11 +43,13 @@ static void on_shutdown(void *arg, enum admin_shutdown how)
 	asked.how = how;
 }
 
-static bool on_set(void *arg, struct slice key, struct slice value, struct strbuf *error)
+static bool on_set(void *arg, const struct conf_change *c, struct strbuf *error)
 {
 	(void)arg;
-	snprintf(asked.key, sizeof(asked.key), "%.*s", (int)key.n, key.p);
-	snprintf(asked.value, sizeof(asked.value), "%.*s", (int)value.n, value.p);
+	asked.scope = c->scope;
+	snprintf(asked.entry, sizeof(asked.entry), "%.*s", (int)c->entry.n, c->entry.p);
+	snprintf(asked.key, sizeof(asked.key), "%.*s", (int)c->key.n, c->key.p);
+	snprintf(asked.value, sizeof(asked.value), "%.*s", (int)c->value.n, c->value.p);
 	if (asked.error != NULL)
 		strbuf_add_str(error, asked.error);
 	return asked.error == NULL;
@@ -197,11 +200,11 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	(void)state;
 	assert_string_equal(ask(user("eye"), "show help"), "NCZ");
 	assert_true(SAID("MConsole usage"));
-	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|HOSTS|WAITING\n"
-			 "\tSHOW VERSION|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES|CLOSE_REASONS\n"
-			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS|PREPARED_STATEMENTS\n"
-			 "\tSHOW PREPARED_STATS\n"
-			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
+	assert_true(has_said("D\n\tSHOW HELP|COMMANDS|CONFIG|", strlen("D\n\tSHOW HELP|COMMANDS|CONFIG|")));
+	assert_true(SAID("\n\tSET key = arg\n\tSET DATABASE <db> key = arg\n\tSET USER <user> key = arg\n\tRELOAD"
+			 "\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tDISABLE <db>\n\tENABLE <db>\n\tRECONNECT [<db>]"
+			 "\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\n\tSUSPEND\n\tWAIT_CLOSE [<db>]"
+			 "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
 	assert_true(SAID("SHOW"));
 }
 
@@ -235,8 +238,25 @@ static void what_is_no_command_is_quoted_whole_and_the_session_goes_on(void **st
 
 static void stats_users_may_only_look(void **state)
 {
-	static const char *const forbidden[] = {"reload", "shutdown", "shutdown wait_for_clients", "set verbose=1",
-						"pause", "pause shop", "resume", "suspend"};
+	static const char *const forbidden[] = {"reload",
+						"shutdown",
+						"shutdown wait_for_clients",
+						"set verbose=1",
+						"pause",
+						"pause shop",
+						"resume",
+						"suspend",
+						"kill",
+						"kill shop",
+						"kill_client 1",
+						"disable shop",
+						"enable shop",
+						"reconnect",
+						"reconnect shop",
+						"wait_close",
+						"wait_close shop",
+						"set database shop pool_size=5",
+						"set user ann pool_size=5"};
 	struct client *c = user("eye");
 
 	(void)state;
@@ -294,6 +314,34 @@ static void set_passes_key_and_value_on(void **state)
 	assert_true(SAID("MSET failed"));
 	assert_true(SAID("C22023"));
 	assert_true(SAID("Dnot an integer"));
+}
+
+static void set_of_an_entry_passes_its_name_on_too(void **state)
+{
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "SET DATABASE shop pool_size = 5"), "CZ");
+	assert_int_equal(asked.scope, SCOPE_DATABASE);
+	assert_string_equal(asked.entry, "shop");
+	assert_string_equal(asked.key, "pool_size");
+	assert_string_equal(asked.value, "5");
+	assert_true(SAID("SET DATABASE shop pool_size=5"));
+	assert_string_equal(ask(c, "set user \"An n\" query_timeout to '1 s'"), "CZ");
+	assert_int_equal(asked.scope, SCOPE_USER);
+	assert_string_equal(asked.entry, "An n");
+	assert_true(SAID("SET USER An n query_timeout=1 s"));
+	assert_string_equal(ask(c, "set verbose = 1"), "CZ");
+	assert_int_equal(asked.scope, SCOPE_GLOBAL);
+	assert_string_equal(asked.entry, "");
+}
+
+static void a_tag_of_set_does_not_repeat_a_secret(void **state)
+{
+	(void)state;
+	assert_string_equal(ask(user("boss"), "set auth_ldap_options = 'ldapbindpasswd=hush'"), "CZ");
+	assert_true(SAID("SET auth_ldap_options=********"));
+	assert_false(has_said("hush", 4));
 }
 
 static void set_of_what_needs_a_restart_does_nothing_and_says_so(void **state)
@@ -390,11 +438,20 @@ static const char *hear(int end)
 }
 
 static const char shop[] = "[databases]\nshop = host=127.0.0.1\n* = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n";
+static const char only_shop[] = "[databases]\nshop = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n";
 
 static int open_shop(void **state)
 {
 	(void)state;
 	begin(shop);
+	return 0;
+}
+
+/* Without automatic databases. */
+static int open_only_shop(void **state)
+{
+	(void)state;
+	begin(only_shop);
 	return 0;
 }
 
@@ -459,6 +516,117 @@ static void what_does_not_fit_the_state_is_refused(void **state)
 	registry_database(hub.registry, SLICE_LIT("shop"))->is_paused = true;
 	assert_string_equal(ask(c, "suspend"), "EZ");
 	assert_true(SAID("Mcannot suspend with paused databases"));
+}
+
+static void a_command_about_a_database_names_what_is_wrong_with_it(void **state)
+{
+	static const struct {
+		const char *sql, *sqlstate, *message;
+	} cases[] = {
+		{"kill other", "C3D000", "Mno such database: other"},
+		{"kill \"Shop\"", "C3D000", "Mno such database: Shop"},
+		{"kill pgbouncer", "C3D000", "Mcannot kill admin db: pgbouncer"},
+		{"disable", "C42601", "Ma database is required"},
+		{"disable other", "C3D000", "Mno such database: other"},
+		{"disable pgsluice", "C3D000", "Mcannot disable admin db: pgsluice"},
+		{"enable", "C42601", "Ma database is required"},
+		{"enable other", "C3D000", "Mno such database: other"},
+		{"enable pgbouncer", "C3D000", "Mcannot disable admin db: pgbouncer"},
+		{"reconnect other", "C3D000", "Mno such database: other"},
+		{"reconnect pgbouncer", "C3D000", "Mcannot reconnect admin db: pgbouncer"},
+		{"wait_close other", "C3D000", "Mno such database: other"},
+		{"wait_close pgbouncer", "C3D000", "Mcannot wait in admin db: pgbouncer"},
+		{"kill_client nobody", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client 12x", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client -1", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client 0x", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client 99999999999999999999", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client \" 1\"", "C22023", "Minvalid client pointer supplied"},
+		{"kill_client 99", "C42704", "Mclient not found"},
+		{"kill_client 0x10", "C42704", "Mclient not found"},
+	};
+	struct client *c = user("boss");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_string_equal(ask(c, cases[i].sql), "EZ");
+		assert_true(has_said(cases[i].sqlstate, strlen(cases[i].sqlstate) + 1));
+		assert_true(has_said(cases[i].message, strlen(cases[i].message) + 1));
+	}
+	assert_null(registry_find_database(hub.registry, SLICE_LIT("other")));
+}
+
+static void disable_holds_until_enable(void **state)
+{
+	const struct database *db = registry_find_database(hub.registry, SLICE_LIT("shop"));
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "disable \"shop\""), "CZ");
+	assert_true(SAID("DISABLE"));
+	assert_true(db->is_disabled);
+	assert_string_equal(ask(c, "ENABLE shop;"), "CZ");
+	assert_true(SAID("ENABLE"));
+	assert_false(db->is_disabled);
+}
+
+static void kill_leaves_its_databases_paused(void **state)
+{
+	const struct database *db = registry_find_database(hub.registry, SLICE_LIT("shop"));
+	struct client *c = user("boss");
+
+	(void)state;
+	assert_string_equal(ask(c, "kill shop"), "CZ");
+	assert_true(SAID("KILL"));
+	assert_true(db->is_paused);
+	assert_int_equal(hub.pause, PAUSE_NOT);
+	ask(c, "resume shop");
+	assert_string_equal(ask(c, "kill"), "CZ");
+	assert_int_equal(hub.pause, PAUSE_ALL);
+	assert_string_equal(ask(c, "kill"), "EZ");
+	assert_true(SAID("Malready suspended/paused"));
+	ask(c, "resume");
+	hub.pause = PAUSE_SUSPEND;
+	assert_string_equal(ask(c, "kill shop"), "EZ");
+	assert_true(SAID("Malready suspended/paused"));
+	hub.pause = PAUSE_NOT;
+}
+
+static void wait_close_waits_for_servers_that_are_to_go(void **state)
+{
+	struct server *s = fixture_server(fixture_pool("shop", "ann"), POOL_SERVER_ACTIVE);
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	assert_string_equal(ask(c, "wait_close"), "");
+	assert_string_equal(hear(end), "CZ");
+	assert_true(SAID("WAIT_CLOSE"));
+	s->slot.close_needed = true;
+	assert_string_equal(ask(c, "wait_close shop"), "");
+	assert_string_equal(hear(end), "");
+	s->phase = SERVER_CLOSED;
+	hub_note_quiet(&hub);
+	assert_string_equal(hear(end), "CZ");
+	assert_true(SAID("WAIT_CLOSE"));
+	disconnect(c, end);
+}
+
+static void a_wait_close_that_is_cancelled_undoes_nothing(void **state)
+{
+	struct server *s = fixture_server(fixture_pool("shop", "ann"), POOL_SERVER_ACTIVE);
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	s->slot.close_needed = true;
+	ask(c, "wait_close");
+	hub.console->on_cancel(c);
+	assert_string_equal(hear(end), "EZ");
+	assert_true(SAID("C57014"));
+	assert_true(s->slot.close_needed);
+	assert_int_equal(hub.pause, PAUSE_NOT);
+	disconnect(c, end);
 }
 
 static void pause_makes_the_automatic_database_that_it_names(void **state)
@@ -567,6 +735,8 @@ int main(void)
 		TEST(reload_tells_how_it_went),
 		TEST(shutdown_has_three_kinds),
 		TEST(set_passes_key_and_value_on),
+		TEST(set_of_an_entry_passes_its_name_on_too),
+		TEST(a_tag_of_set_does_not_repeat_a_secret),
 		TEST(set_of_what_needs_a_restart_does_nothing_and_says_so),
 		TEST(what_drivers_set_and_ask_first_is_faked_for_anyone),
 		TEST(queries_are_counted),
@@ -574,6 +744,12 @@ int main(void)
 #define SHOP_TEST(name) cmocka_unit_test_setup_teardown(name, open_shop, close_console)
 		SHOP_TEST(pause_and_suspend_are_answered_from_the_loop),
 		SHOP_TEST(what_does_not_fit_the_state_is_refused),
+		cmocka_unit_test_setup_teardown(a_command_about_a_database_names_what_is_wrong_with_it, open_only_shop,
+						close_console),
+		SHOP_TEST(disable_holds_until_enable),
+		SHOP_TEST(kill_leaves_its_databases_paused),
+		SHOP_TEST(wait_close_waits_for_servers_that_are_to_go),
+		SHOP_TEST(a_wait_close_that_is_cancelled_undoes_nothing),
 		SHOP_TEST(pause_makes_the_automatic_database_that_it_names),
 		SHOP_TEST(what_is_cancelled_is_undone),
 		SHOP_TEST(what_nobody_waits_for_any_more_is_undone),

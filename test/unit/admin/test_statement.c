@@ -90,6 +90,64 @@ static void set_values_are_bare_or_quoted(void **state)
 	assert_set("set logfile = /var/log/x=y", "logfile", "/var/log/x=y");
 }
 
+static void assert_set_of(enum statement_kind kind, const char *sql, const char *entry, const char *key, const char *value)
+{
+	assert_int_equal(parse(sql), kind);
+	assert_string_equal(s.entry, entry);
+	assert_string_equal(s.argument, key);
+	assert_string_equal(s.value, value);
+}
+
+static void set_of_an_entry_names_it_first(void **state)
+{
+	(void)state;
+	assert_set_of(STATEMENT_SET_DATABASE, "SET DATABASE app pool_size = 5", "app", "pool_size", "5");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database \"my \"\"db\" pool_mode to 'session' ;", "my \"db",
+		      "pool_mode", "session");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database \"*\" \"pool_size\"=5", "*", "pool_size", "5");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database a b = c=d", "a", "b", "c=d");
+	assert_set_of(STATEMENT_SET_DATABASE, "set database database database = database", "database", "database",
+		      "database");
+	assert_set_of(STATEMENT_SET_USER, "Set User ann query_timeout=-1", "ann", "query_timeout", "-1");
+}
+
+static void the_settings_of_these_names_can_still_be_set(void **state)
+{
+	(void)state;
+	assert_set("set user = ann", "user", "ann");
+	assert_set("set user to ann", "user", "ann");
+	assert_set("set user to 'pool_size = 5'", "user", "pool_size = 5");
+	assert_set("set \"database\" = x", "database", "x");
+	/* A user of this name, then: without the quotes TO would be the word it is. */
+	assert_set_of(STATEMENT_SET_USER, "set user \"to\" pool_size=5", "to", "pool_size", "5");
+	assert_set_of(STATEMENT_SET_USER, "set user to pool_size = 5", "to", "pool_size", "5");
+}
+
+static void half_a_set_of_an_entry_is_bad(void **state)
+{
+	static const char *const bad[] = {
+		"set database",
+		"set database app",
+		"set database app pool_size",
+		"set database app pool_size =",
+		"set database app pool_size = 1 2",
+		"set database app = 5 6",
+		"set database \"\" pool_size = 5",
+		"set \"database\" app pool_size = 5",
+		"set database\"app\" pool_size = 5",
+		"set database \"app\"pool_size = 5",
+		"set peer 1 pool_size = 5",
+		"set database app",
+		"set user ann bob pool_size = 5",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (parse(bad[i]) != STATEMENT_BAD)
+			fail_msg("accepted: %s", bad[i]);
+	}
+}
+
 static void half_an_assignment_is_bad(void **state)
 {
 	static const char *const bad[] = {
@@ -118,6 +176,19 @@ static void a_name_that_is_too_long_is_bad_not_cut(void **state)
 	strcat(strcpy(sql, "pause "), argument);
 	assert_words(sql, "pause", argument);
 	strcat(sql, "x");
+	assert_int_equal(parse(sql), STATEMENT_BAD);
+}
+
+static void a_name_of_an_entry_that_is_too_long_is_bad(void **state)
+{
+	char sql[512] = "set user ";
+	size_t start = strlen(sql);
+
+	(void)state;
+	memset(sql + start, 'u', STATEMENT_ENTRY_MAX);
+	strcpy(sql + start + STATEMENT_ENTRY_MAX, " a = 1");
+	assert_int_equal(parse(sql), STATEMENT_SET_USER);
+	strcpy(sql + start + STATEMENT_ENTRY_MAX, "u a = 1");
 	assert_int_equal(parse(sql), STATEMENT_BAD);
 }
 
@@ -152,8 +223,12 @@ int main(void)
 		cmocka_unit_test(what_is_no_word_or_one_too_many_is_bad),
 		cmocka_unit_test(set_takes_equals_or_to),
 		cmocka_unit_test(set_values_are_bare_or_quoted),
+		cmocka_unit_test(set_of_an_entry_names_it_first),
+		cmocka_unit_test(the_settings_of_these_names_can_still_be_set),
+		cmocka_unit_test(half_a_set_of_an_entry_is_bad),
 		cmocka_unit_test(half_an_assignment_is_bad),
 		cmocka_unit_test(a_name_that_is_too_long_is_bad_not_cut),
+		cmocka_unit_test(a_name_of_an_entry_that_is_too_long_is_bad),
 		cmocka_unit_test(a_value_that_is_too_long_is_bad),
 		cmocka_unit_test(a_nul_byte_is_bad),
 	};

@@ -125,7 +125,7 @@ static void an_error_names_file_line_key_value_and_what_is_accepted(void **state
 		    "t.ini:2: default_pool_size = 20x: not an integer; accepted: an integer from 0 to 2147483647\n");
 	check_error(MAIN "[databases]\nshop = pool_size=20x\n",
 		    "t.ini:3: shop: pool_size = 20x: not an integer; accepted: an integer from 0 to 2147483647\n");
-	check_error(MAIN "auth_type = hba\n", "t.ini: auth_type = hba: auth_hba_file is missing\n");
+	check_error(MAIN "auth_type = hba\n", "t.ini:2: auth_type = hba: auth_hba_file is missing\n");
 }
 
 static void all_errors_are_collected(void **state)
@@ -199,8 +199,8 @@ static void a_database_has_what_its_entry_says(void **state)
 	assert_int_equal(db->overrides.number[SETTING_query_wait_timeout], 1500000);
 	assert_int_equal(db->overrides.number[SETTING_load_balance_hosts], LOAD_BALANCE_DISABLE);
 	assert_string_equal(db->overrides.string[SETTING_auth_user], "bob");
-	assert_string_equal(db->file, "t.ini");
-	assert_int_equal(db->line, 3);
+	assert_string_equal(db->at.file, "t.ini");
+	assert_int_equal(db->at.line, 3);
 	assert_string_equal(db->next->name, "a = b");
 	assert_string_equal(database(&f, "*")->hosts[0].host, "y");
 	done(&f);
@@ -368,10 +368,13 @@ static void the_auth_file_is_part_of_the_snapshot(void **state)
 	f = load_valid(MAIN);
 	assert_int_equal(userlist_count(f.conf->userlist), 0);
 	done(&f);
-	check_error(MAIN "auth_file = none.txt\n", "none.txt: auth_file cannot be read: No such file or directory\n");
+	f = load(MAIN "auth_file = none.txt\n");
+	assert_string_equal(f.problems.errors.p, "none.txt: auth_file cannot be read: No such file or directory\n"
+						 "t.ini:2: auth_file = none.txt: the file cannot be used\n");
+	done(&f);
 	tempdir_write("users.txt", "\"ann\" \"x\"\nann\nbob\n");
 	f = load(MAIN "auth_file = users.txt\n");
-	assert_int_equal(f.problems.nerrors, 2);
+	assert_int_equal(f.problems.nerrors, 3);
 	done(&f);
 }
 
@@ -387,7 +390,7 @@ static void the_files_of_rules_and_maps_are_part_of_the_snapshot(void **state)
 	tempdir_write("ident.conf", "m /^(.*)@x$ \\1\n");
 	f = load_valid(MAIN "auth_hba_file = hba.conf\nauth_ident_file = ident.conf\n");
 	strbuf_init(&error);
-	with = conf_with(f.conf, SLICE_LIT("stats_period"), SLICE_LIT("7"), &error);
+	with = conf_with(f.conf, &(struct conf_change){.key = SLICE_LIT("stats_period"), .value = SLICE_LIT("7")}, &error);
 	strbuf_fini(&error);
 	assert_non_null(with);
 	conf_unref(&f.conf);
@@ -402,8 +405,59 @@ static void the_files_of_rules_and_maps_are_part_of_the_snapshot(void **state)
 	tempdir_write("hba.conf", "local /^a all trust\nhost all all nowhere reject\n");
 	f = load(MAIN "auth_hba_file = hba.conf\nauth_ident_file = none\n");
 	assert_null(f.conf);
-	assert_int_equal(f.problems.nerrors, 2);
+	/* Each with the line that names the file. */
+	assert_int_equal(f.problems.nerrors, 4);
+	assert_non_null(strstr(f.problems.errors.p, "t.ini:2: auth_hba_file = hba.conf: the file cannot be used\n"));
+	assert_non_null(strstr(f.problems.errors.p, "t.ini:3: auth_ident_file = none: the file cannot be used\n"));
 	done(&f);
+}
+
+static void it_is_known_where_each_value_was_said(void **state)
+{
+	static const struct conf_assignment assignment = {"stats_period", "5"};
+	struct conf_problems problems;
+	struct conf *conf;
+
+	(void)state;
+	tempdir_write("inc.ini", "[pgbouncer]\nverbose = 1\n[users]\nann = pool_size=1\n");
+	conf_problems_init(&problems);
+	conf = conf_load(tempdir_write("t.ini", MAIN "listen_port = 1\n%include inc.ini\n"), &assignment, 1,
+			 &problems);
+	assert_non_null(conf);
+	assert_string_equal(conf->origins[SETTING_verbose].file, "inc.ini");
+	assert_int_equal(conf->origins[SETTING_verbose].line, 2);
+	assert_string_equal(conf->origins[SETTING_stats_period].file, CONF_COMMAND_LINE);
+	assert_null(conf->origins[SETTING_logfile].file);
+	assert_string_equal(conf_origin(conf, SETTING_logfile).file, "t.ini");
+	assert_string_equal(conf->users->at.file, "inc.ini");
+	assert_int_equal(conf->users->at.line, 4);
+	conf_unref(&conf);
+	conf_problems_fini(&problems);
+}
+
+static void a_reload_keeps_what_only_a_restart_changes_and_warns(void **state)
+{
+	struct fixture f = load_valid(MAIN "listen_port = 1\nunix_socket_dir = /one\nstats_period = 1\n[databases]\na =\n");
+	struct conf_problems problems;
+	struct conf *conf;
+
+	(void)state;
+	conf_problems_init(&problems);
+	tempdir_write("t.ini", MAIN "unix_socket_dir = /two\nstats_period = 2\n[databases]\na =\n");
+	conf = conf_reload("t.ini", NULL, 0, f.conf, &problems);
+	assert_non_null(conf);
+	assert_int_equal(conf->s.listen_port, 1);
+	assert_int_equal(conf->origins[SETTING_listen_port].line, 2);
+	assert_string_equal(conf->s.unix_socket_dir, "/one");
+	assert_string_equal(conf->databases->hosts[0].host, "/one");
+	assert_int_equal(conf->s.stats_period, 2000000);
+	assert_string_equal(problems.warnings.p, "t.ini: listen_port: '6432' needs a restart; until then it is '1'\n"
+						 "t.ini:2: unix_socket_dir: '/two' needs a restart; until then it is '/one'\n");
+	/* What it keeps is its own. */
+	done(&f);
+	assert_string_equal(conf->s.unix_socket_dir, "/one");
+	conf_unref(&conf);
+	conf_problems_fini(&problems);
 }
 
 static void conffile_is_the_file_that_was_read(void **state)
@@ -464,6 +518,8 @@ int main(void)
 		cmocka_unit_test(settings_without_effect_yet_share_one_warning),
 		cmocka_unit_test(the_auth_file_is_part_of_the_snapshot),
 		cmocka_unit_test(the_files_of_rules_and_maps_are_part_of_the_snapshot),
+		cmocka_unit_test(it_is_known_where_each_value_was_said),
+		cmocka_unit_test(a_reload_keeps_what_only_a_restart_changes_and_warns),
 		cmocka_unit_test(conffile_is_the_file_that_was_read),
 		cmocka_unit_test(many_entries_load),
 	};
