@@ -243,7 +243,7 @@ bool cancel_request_send(struct server *s)
 
 void cancel_request_start(struct client *requester, struct slice key)
 {
-	struct client *c = client_by_cancel_key(requester->hub, key);
+	struct client *c = cancel_key_find(requester->hub, key);
 	struct server *s = server_to_cancel(c);
 
 	client_enter(requester, CLIENT_CANCEL);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -527,19 +526,4 @@ void client_log(const struct client *c, enum log_level level, const char *format
 	va_start(ap, format);
 	log_writev(level, prefix.p, format, ap);
 	va_end(ap);
-}
-
-/* Byte layout of a key: index in bytes 3 to 5, the other bytes random (client_login.c makes it). */
-struct client *client_by_cancel_key(const struct hub *hub, struct slice key)
-{
-	const uint8_t *k = (const uint8_t *)key.p;
-	struct client *c;
-
-	if (key.n != sizeof(c->cancel_key))
-		return NULL;
-	c = slab_at(hub->clients, (uint32_t)k[3] << 16 | (uint32_t)k[4] << 8 | k[5]);
-	if (c == NULL || c->state == CLIENT_CLOSED || c->login != NULL ||
-	    CRYPTO_memcmp(c->cancel_key, k, sizeof(c->cancel_key)) != 0)
-		return NULL;
-	return c;
 }

@@ -8,6 +8,7 @@
 #include "net/conn.h"
 #include "net/deadline.h"
 #include "pool/pool.h"
+#include "session/cancel_key.h"
 #include "session/close_reasons.h"
 #include "session/hub.h"
 
@@ -45,7 +46,7 @@ struct client {
 	struct paramset *params;
 	uint64_t id;
 	uint64_t connected_at, request_at;
-	uint8_t cancel_key[8];           /* holds the client's index in the slab */
+	uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */
@@ -54,6 +55,7 @@ struct client {
 	uint8_t nrequests;               /* for encryption, so far */
 	bool is_direct_tls;              /* began with the handshake, without SSLRequest */
 	bool is_counted;                 /* in hub->nclients */
+	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
 };
 
@@ -115,9 +117,6 @@ void client_log(const struct client *c, enum log_level level, const char *format
 const char *client_database_name(const struct client *c);
 const char *client_user_name(const struct client *c);
 const char *client_state_text(const struct client *c);
-
-/* The client with this cancel key, NULL if there is none. */
-struct client *client_by_cancel_key(const struct hub *hub, struct slice key);
 
 /* Bytes arrived during the login; returns what was taken, or CONN_CLOSED. (client_login.c) */
 size_t client_login_bytes(struct client *c, const uint8_t *p, size_t n);

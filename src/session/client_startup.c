@@ -157,9 +157,10 @@ static bool add_host_to_application_name(struct client *c)
 	return paramset_change(c->hub->params, &c->params, (size_t)i, strbuf_slice(&name));
 }
 
-/* A newer minor version or unknown protocol options: tell what we do speak. */
+/* As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do speak. */
 static void negotiate(struct client *c, const struct startup *s)
 {
+	unsigned minor = s->minor < STARTUP_NEWEST_MINOR ? s->minor : STARTUP_NEWEST_MINOR;
 	struct cursor cursor = startup_params(s);
 	struct slice name, value, unknown[16];
 	struct strbuf out;
@@ -168,10 +169,11 @@ static void negotiate(struct client *c, const struct startup *s)
 	while (startup_next_param(&cursor, &name, &value))
 		if (name.n > 5 && memcmp(name.p, "_pq_.", 5) == 0 && n < sizeof(unknown) / sizeof(unknown[0]))
 			unknown[n++] = name;
-	if (s->minor == 0 && n == 0)
+	c->has_long_key = minor >= 2;
+	if (s->minor == minor && n == 0)
 		return;
 	strbuf_init(&out);
-	startup_out_negotiate(&out, unknown, n);
+	startup_out_negotiate(&out, minor, unknown, n);
 	conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);
 }

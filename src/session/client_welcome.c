@@ -2,32 +2,18 @@
  * The end of a login: the client's pool, and the messages that greet it.
  */
 #include "base/clock.h"
-#include "base/sys.h"
 #include "proto/out.h"
 #include "session/client_login.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
-/*
- * Bytes 3 to 5 hold the client's index, the rest is random: five bytes that
- * somebody who wants to cancel a stranger's query would have to guess.
- */
-static void make_cancel_key(struct client *c)
-{
-	uint32_t index = slab_index(c->hub->clients, c);
-
-	sys_random(c->cancel_key, sizeof(c->cancel_key));
-	c->cancel_key[0] &= 0x7f; /* read as a process id, it is not negative */
-	c->cancel_key[3] = (uint8_t)(index >> 16);
-	c->cancel_key[4] = (uint8_t)(index >> 8);
-	c->cancel_key[5] = (uint8_t)index;
-}
-
 static void out_welcome_end(struct client *c, struct strbuf *out)
 {
 	const char *notice = hub_settings(c->hub)->login_notify_message;
+	uint8_t key[CANCEL_KEY_LONG];
 
-	out_backend_key_data(out, c->cancel_key, sizeof(c->cancel_key));
+	cancel_key_make(c);
+	out_backend_key_data(out, key, cancel_key_print(c, key));
 	if (notice[0] != '\0') {
 		const struct out_error e = {.severity = "NOTICE", .sqlstate = "00000", .message = notice};
 
@@ -68,7 +54,6 @@ static void welcome_to_console(struct client *c)
 {
 	struct strbuf out;
 
-	make_cancel_key(c);
 	strbuf_init(&out);
 	out_auth(&out, 0);
 	out_console_parameters(c, &out);
@@ -86,7 +71,6 @@ void client_login_welcome(struct client *c)
 	out.failed = !paramset_overlay(c->hub->params, &params, c->params);
 	paramset_unref(c->hub->params, &c->params);
 	c->params = params;
-	make_cancel_key(c);
 	out_auth(&out, 0);
 	strbuf_add_slice(&out, strbuf_slice(&ps->welcome));
 	params_out_status(c->hub->params, c->params, &out);

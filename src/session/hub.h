@@ -18,6 +18,7 @@
 #include "net/loop.h"
 #include "pool/registry.h"
 #include "proto/params.h"
+#include "session/cancel_key.h"
 #include "session/close_reasons.h"
 #include "session/tls_setup.h"
 
@@ -69,6 +70,7 @@ struct hub {
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;
 	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
+	uint8_t cancel_secret[CANCEL_SECRET_SIZE];
 	enum secret_type mock_type;      /* what most users of auth_file have */
 	enum secret_type looked_up_type; /* what auth_query found last */
 	const struct console_ops *console;

@@ -8,6 +8,7 @@
 #include "net/deadline.h"
 #include "pool/pool.h"
 #include "proto/owed.h"
+#include "proto/startup.h"
 #include "session/client.h"
 #include "session/hub.h"
 #include "session/pool_secret.h"
@@ -36,9 +37,6 @@ enum server_task {
 struct secret_renewal;
 struct server_login;
 
-/* The longest cancel key taken; 4 bytes of process id and 4 of secret in protocol 3.0. */
-#define CANCEL_KEY_MAX 8
-
 struct server {
 	struct conn conn;                /* first: a conn's callbacks cast */
 	struct pool_server slot;
@@ -66,8 +64,8 @@ struct server {
 	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
 	uint8_t switch_index[PARAMS_MAX];
 	unsigned ncancels;               /* cancel requests for it under way: it may not change hands */
-	uint8_t cancel_key[CANCEL_KEY_MAX];
-	uint8_t cancel_key_size;
+	uint8_t cancel_key[STARTUP_CANCEL_KEY_MAX]; /* some servers' are longer than protocol 3.0 has them */
+	uint16_t cancel_key_size;
 	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;

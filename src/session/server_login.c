@@ -497,10 +497,10 @@ static bool take_parameter(struct server *s, const struct msg *m)
 
 static bool take_key(struct server *s, const struct msg *m)
 {
-	if (m->len < 8 || m->len > CANCEL_KEY_MAX)
+	if (m->len < STARTUP_CANCEL_KEY_MIN || m->len > STARTUP_CANCEL_KEY_MAX)
 		return false;
 	memcpy(s->cancel_key, m->body, m->len);
-	s->cancel_key_size = (uint8_t)m->len;
+	s->cancel_key_size = (uint16_t)m->len;
 	return true;
 }
 
