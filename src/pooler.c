@@ -15,6 +15,7 @@
 #include "session/host_session.h"
 #include "session/idle.h"
 #include "session/pause.h"
+#include "session/peers.h"
 #include "session/server.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
@@ -643,6 +644,7 @@ void pooler_free(struct pooler *p)
 	registry_free(hub->registry);
 	auth_queries_free(hub->auth_queries);
 	dns_free(hub->dns);
+	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
 	params_free(hub->params);

@@ -21,7 +21,6 @@ struct loader {
 	struct arena *scratch;               /* for what is gone when loading ends */
 	struct conf_problems *problems;
 	bool has_main;
-	bool has_peers;
 	bool is_used[SETTING_COUNT];         /* by an entry of a database, user or peer, with other than the default */
 	struct conf_database **last_database;
 	struct conf_user **last_user;
@@ -398,7 +397,6 @@ static void on_peer(struct loader *l, const struct ini_entry *e)
 			   CONF_EXCERPT(slice_of(e->key)), LARGEST_PEER_ID);
 		return;
 	}
-	l->has_peers = true;
 	peer = open_peer(l, (int)id);
 	entity.overrides = &peer->overrides;
 	read_pairs(&entity, e->value);
@@ -528,8 +526,6 @@ static void warn_of_later_ones(struct loader *l, const char *file)
 		if (setting_info(id)->effect == EFFECT_LATER && (l->is_used[id] || !setting_is_default(&l->conf->s, id)))
 			strbuf_addf(&names, "%s%s", names.n > 0 ? ", " : "", setting_info(id)->name);
 	}
-	if (l->has_peers)
-		strbuf_addf(&names, "%s[peers]", names.n > 0 ? ", " : "");
 	if (names.n > 0)
 		conf_warning(l->problems, (struct conf_place){file, 0},
 			     "without effect in this version, to come with a later one: %s", names.p);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "proto/out.h"
+#include "session/cancel_request.h"
 #include "session/idle.h"
 #include "session/server.h"
 #include "session/timeouts.h"
@@ -307,6 +308,8 @@ static void destroy(struct client *c, enum close_reason why)
 	struct server *s = c->server;
 	bool was_on_console = client_is_on_console(c);
 
+	if (c->state == CLIENT_CANCEL)
+		cancel_request_leave(c);
 	pool_forget(&c->waiter);
 	uncount(c);
 	deadline_disarm(&c->deadline);

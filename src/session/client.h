@@ -46,7 +46,10 @@ struct client {
 	struct paramset *params;
 	uint64_t id;
 	uint64_t connected_at, request_at;
-	uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h */
+	union {
+		uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h; 0 until it has one */
+		struct cancel_request *asked; /* CANCEL: what it waits for */
+	};
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */

@@ -5,6 +5,7 @@
 
 #include "proto/out.h"
 #include "proto/startup.h"
+#include "session/cancel_request.h"
 #include "session/client_login.h"
 #include "session/server.h"
 

@@ -25,6 +25,7 @@
 struct auth_queries;
 struct cancel_request;
 struct client;
+struct peer;
 struct server;
 
 /* How the program is ending, if it is. */
@@ -81,7 +82,8 @@ struct hub {
 	enum shutdown_mode shutdown;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
-	TAILQ_HEAD(, cancel_request) cancels; /* those under way */
+	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */
+	struct peer *peers;              /* see session/peers.h */
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
 	uint64_t last_id;

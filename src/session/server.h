@@ -64,6 +64,7 @@ struct server {
 	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
 	uint8_t switch_index[PARAMS_MAX];
 	unsigned ncancels;               /* cancel requests for it under way: it may not change hands */
+	struct cancel_request *cancel;   /* one that has not been sent yet; NULL: none */
 	uint8_t cancel_key[STARTUP_CANCEL_KEY_MAX]; /* some servers' are longer than protocol 3.0 has them */
 	uint16_t cancel_key_size;
 	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
@@ -273,10 +274,3 @@ bool server_is_between_transactions(const struct server *s);
 
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-
-/* Cancels what the server runs, on our own account. False: the request could not even be begun. */
-bool cancel_request_send(struct server *s);
-
-/* A cancel request for what this client runs. (cancel_request.c) */
-void cancel_request_start(struct client *requester, struct slice key);
-void cancel_request_close_all(struct hub *hub);

@@ -76,6 +76,7 @@ struct host_session *host_session(struct hub *hub, struct host *host)
 		return NULL;
 	hs->hub = hub;
 	hs->host = host;
+	cancel_line_init(&hs->cancels);
 	ev_init(&hs->wake, on_wake);
 	hs->wake.data = hs;
 	host->session = hs;
