@@ -196,6 +196,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
+	sweep_close_retired(&p->hub);
 	sweep_fill_pools(&p->hub);
 }
 

@@ -98,6 +98,8 @@
 	X(NO_EXTENDED_CONSOLE, "0A000", true, LOG, "extended query protocol not supported by admin console",         \
 	  "Have the driver use the simple query protocol.")                                                          \
 	/* What became of the server. */                                                                             \
+	X(SERVER_REPLACED, "57P01", true, LOG, "database configuration changed",                                     \
+	  "server_fast_close is set: connect again.")                                                                \
 	X(SERVER_CRASHED, "08006", true, WARNING, "server conn crashed?", NULL)                                      \
 	X(SERVER_PROTOCOL, "08P01", true, WARNING, "broken packet from the server", NULL)                            \
 	X(PARAMETERS_REFUSED, "", true, WARNING, "%s", NULL)

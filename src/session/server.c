@@ -484,9 +484,21 @@ void server_serve_waiting(struct pool *pool)
 		hand_over(server_of_slot(slot), waiter);
 }
 
+/* In session mode the client would find its session's state gone: it is sent away too. */
+static bool ends_session(const struct server *s)
+{
+	return s->slot.close_needed && hub_settings(s->hub)->server_fast_close;
+}
+
 void server_settle(struct server *s)
 {
-	if (s->slot.pool->settings.mode != POOL_MODE_SESSION && server_is_between_transactions(s))
+	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
+
+	if ((is_session && !ends_session(s)) || !server_is_between_transactions(s))
+		return;
+	if (is_session && s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_REPLACED, s->retired_because);
+	else
 		server_release(s);
 }
 

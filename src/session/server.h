@@ -266,7 +266,10 @@ bool server_note_parameter(struct server *s, const struct msg *m);
 /* Messages that have to be seen whole are not let grow beyond this. */
 #define SERVER_WHOLE_MAX ((uint32_t)1024 * 1024)
 
-/* After a ReadyForQuery or the end of what a client sent: releases the server if the pool mode says so. */
+/*
+ * After a ReadyForQuery or the end of what a client sent, or when the server is to be replaced: releases it if the pool
+ * mode says so, or ends it if server_fast_close does. The client may be closed behind this.
+ */
 void server_settle(struct server *s);
 
 /* Whether the server could go back to its pool now. */

@@ -258,6 +258,8 @@ static void retire_servers(struct hub *hub, const struct host *host)
 		s->slot.close_needed = true;
 		if (s->slot.state == POOL_SERVER_IDLE)
 			server_close(s, "host has changed its role");
+		else if (s->client != NULL)
+			server_settle(s);
 	}
 }
 

@@ -293,8 +293,7 @@ def test_wrong_command_line_setting(idle_pooler):
 
 @pytest.mark.parametrize("option", [(), ("--check",)], ids=["start", "check"])
 def test_settings_of_a_later_version_are_named_in_one_warning(make_pooler, option):
-    pooler = make_pooler(start=False, peer_id=3, server_fast_close=1, default_pool_size=3,
-                         pkt_buf=8192)
+    pooler = make_pooler(start=False, max_prepared_statements=3, default_pool_size=3, pkt_buf=8192)
     if option:
         lines = pooler.run(*option, pooler.ini).stderr.splitlines()
     else:
@@ -302,7 +301,7 @@ def test_settings_of_a_later_version_are_named_in_one_warning(make_pooler, optio
         lines = pooler.log().splitlines()
     [line] = [line for line in lines if "later" in line]
     assert pooler.ini in line
-    assert "peer_id" in line and "server_fast_close" in line
+    assert "max_prepared_statements" in line
     # What is at its default, has its effect, or needs none in this program.
     for name in ("suspend_timeout", "default_pool_size", "pkt_buf"):
         assert name not in line

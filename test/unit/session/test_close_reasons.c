@@ -28,7 +28,7 @@ static const char *const pgbouncers[] = {
 	"idle transaction timeout", "transaction timeout", "client_idle_timeout", "suspend_timeout",
 	/* server */
 	"server login has been failing, cached error: %s (server_login_retry)", "server conn crashed?",
-	"server DNS lookup failed", "connect timeout", "login failed",
+	"server DNS lookup failed", "connect timeout", "login failed", "database configuration changed",
 	/* admin */
 	"pooler is shutting down", "server shutting down", "admin forced disconnect",
 	/* protocol */
