@@ -10,10 +10,8 @@
 
 static struct client *with_key(bool is_long)
 {
-	struct client *c = slab_take(hub.clients);
+	struct client *c = fixture_client(CLIENT_IDLE, NULL, NULL);
 
-	c->hub = &hub;
-	c->state = CLIENT_IDLE;
 	c->has_long_key = is_long;
 	cancel_key_make(c);
 	return c;
@@ -28,7 +26,7 @@ static struct client *found(const uint8_t *key, size_t n)
 static int set_up(void **state)
 {
 	(void)state;
-	fixture_set_up("[databases]\n[pgbouncer]\npeer_id = 772\n[peers]\n");
+	fixture_open("[databases]\n[pgbouncer]\npeer_id = 772\n[peers]\n");
 	memset(hub.cancel_secret, 's', sizeof(hub.cancel_secret));
 	return 0;
 }
@@ -36,7 +34,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	fixture_tear_down();
+	fixture_close();
 	return 0;
 }
 
