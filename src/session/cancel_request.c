@@ -120,6 +120,12 @@ static void on_deadline(struct deadline *d)
 
 /* ------------------------------------------------------------------ its turn */
 
+/* Of a replication connection nobody knows, and nobody else gets it. */
+static bool runs_something(const struct server *s)
+{
+	return s->query_at != 0 || s->replication != REPLICATION_NONE;
+}
+
 /* The query that it is for still runs. One whose connection we have closed ourselves may. */
 static bool is_still_wanted(const struct cancel_request *r)
 {
@@ -127,7 +133,7 @@ static bool is_still_wanted(const struct cancel_request *r)
 
 	if (s == NULL)
 		return r->peer != NULL || r->is_own;
-	return s->query_at != 0 && s->query_at == r->query_at;
+	return runs_something(s) && s->query_at == r->query_at;
 }
 
 static bool is_wanted(void *arg)
@@ -364,7 +370,7 @@ static struct server *server_to_cancel(const struct client *c)
 {
 	struct server *s = c->server;
 
-	return s == NULL || s->phase != SERVER_READY || s->cancel_key_size == 0 || s->query_at == 0 ? NULL : s;
+	return s == NULL || s->phase != SERVER_READY || s->cancel_key_size == 0 || !runs_something(s) ? NULL : s;
 }
 
 /* The key is one of ours. */

@@ -294,6 +294,10 @@ static enum leaving leaving_of(const struct client *c, enum close_reason why)
 static void dispose_of_server(struct server *s, enum leaving how)
 {
 	s->client = NULL;
+	if (s->replication != REPLICATION_NONE) {
+		server_close(s, "replication client has gone");
+		return;
+	}
 	if (s->phase == SERVER_TASK)
 		return; /* goes to the next client when the task is done */
 	if (how != LEAVING_MID_MESSAGE && server_is_between_transactions(s))

@@ -53,6 +53,7 @@ struct client {
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */
+	uint8_t replication;             /* enum replication: what it asked for */
 	bool is_admin;                   /* on the console: may do everything */
 	bool is_unix;
 	uint8_t nrequests;               /* for encryption, so far */

@@ -82,6 +82,8 @@ static bool note_sent(struct client *c, char type)
 {
 	struct server *s = c->server;
 
+	if (s->replication != REPLICATION_NONE)
+		return true;
 	if (!owed_sent(&s->owed, type)) {
 		server_close_with_client(s, CLOSE_OUT_OF_MEMORY, NULL);
 		return false;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "proto/out.h"
 #include "session/client_login.h"
+#include "session/replication.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -61,21 +62,30 @@ static void welcome_to_console(struct client *c)
 	finish(c, &out, CLIENT_CONSOLE);
 }
 
+void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params)
+{
+	struct strbuf out;
+
+	strbuf_init(&out);
+	paramset_unref(c->hub->params, &c->params);
+	c->params = paramset_ref(params);
+	out_auth(&out, 0);
+	strbuf_add_slice(&out, strbuf_slice(welcome));
+	params_out_status(c->hub->params, c->params, &out);
+	out_welcome_end(c, &out);
+	finish(c, &out, CLIENT_IDLE);
+}
+
 void client_login_welcome(struct client *c)
 {
 	const struct pool_session *ps = pool_session(client_pool(c));
 	struct paramset *params = paramset_ref(ps->params);
-	struct strbuf out;
 
-	strbuf_init(&out);
-	out.failed = !paramset_overlay(c->hub->params, &params, c->params);
-	paramset_unref(c->hub->params, &c->params);
-	c->params = params;
-	out_auth(&out, 0);
-	strbuf_add_slice(&out, strbuf_slice(&ps->welcome));
-	params_out_status(c->hub->params, c->params, &out);
-	out_welcome_end(c, &out);
-	finish(c, &out, CLIENT_IDLE);
+	if (paramset_overlay(c->hub->params, &params, c->params))
+		client_login_greet(c, &ps->welcome, params);
+	else
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+	paramset_unref(c->hub->params, &params);
 }
 
 static void enter_console(struct client *c)
@@ -168,6 +178,10 @@ static void enter_pool(struct client *c)
 	if (!find_pool(c))
 		return;
 	pool = client_pool(c);
+	if (c->replication != REPLICATION_NONE) {
+		replication_await(c);
+		return;
+	}
 	if (pool_session(pool)->has_welcome) {
 		client_login_welcome(c);
 		pool_session_fill(pool);

@@ -40,6 +40,8 @@
 	X(BAD_PARAMETER, "0A000", true, WARNING, "unsupported startup parameter: %s",                                \
 	  "Name it in ignore_startup_parameters to have it dropped, or in track_extra_parameters if the server "     \
 	  "reports it.")                                                                                             \
+	X(BAD_REPLICATION, "22023", true, WARNING, "invalid value for parameter \"replication\": \"%s\"",             \
+	  "Valid values are: \"false\", 0, \"true\", 1, \"database\".")                                              \
 	X(BAD_OPTION, "0A000", true, WARNING, "unsupported startup parameter in options: %s",                        \
 	  "Name it in ignore_startup_parameters to have it dropped, or in track_extra_parameters if the server "     \
 	  "reports it.")                                                                                             \

@@ -296,6 +296,7 @@ void server_open(struct pool *pool, unsigned host_index)
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
 	pool_server_join(pool, &s->slot, clock_us());
+	replication_assign(s);
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
 }
@@ -494,7 +495,8 @@ void server_settle(struct server *s)
 {
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
-	if ((is_session && !ends_session(s)) || !server_is_between_transactions(s))
+	/* Nobody knows what a replication connection is at. */
+	if (s->replication != REPLICATION_NONE || (is_session && !ends_session(s)) || !server_is_between_transactions(s))
 		return;
 	if (is_session && s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_REPLACED, s->retired_because);

@@ -12,6 +12,7 @@
 #include "session/client.h"
 #include "session/hub.h"
 #include "session/pool_secret.h"
+#include "session/replication.h"
 
 /* What the bytes of a server are for: the state proper is the pool's (slot.state). */
 enum server_phase {
@@ -67,6 +68,9 @@ struct server {
 	struct cancel_request *cancel;   /* one that has not been sent yet; NULL: none */
 	uint8_t cancel_key[STARTUP_CANCEL_KEY_MAX]; /* some servers' are longer than protocol 3.0 has them */
 	uint16_t cancel_key_size;
+	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
+	uint32_t replica_index;
+	uint64_t replica_id;
 	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
