@@ -21,7 +21,6 @@ struct loader {
 	struct arena *scratch;               /* for what is gone when loading ends */
 	struct conf_problems *problems;
 	bool has_main;
-	bool is_used[SETTING_COUNT];         /* by an entry of a database, user or peer, with other than the default */
 	struct conf_database **last_database;
 	struct conf_user **last_user;
 	struct conf_peer **last_peer;
@@ -116,13 +115,6 @@ static void store_override(struct entity *e, enum setting_id id, const struct se
 		e->overrides->string[id] = keep(e->l, value->text);
 }
 
-static bool is_same_as_default(enum setting_id id, const struct setting_value *value)
-{
-	struct setting_value usual = setting_default(id);
-
-	return value->number == usual.number && slice_eq(value->text, usual.text);
-}
-
 static void set_override(struct entity *e, struct slice key, struct slice text, enum setting_id id)
 {
 	const char *owner = arena_printf(e->l->scratch, "%s: ", e->name);
@@ -140,8 +132,6 @@ static void set_override(struct entity *e, struct slice key, struct slice text, 
 		return;
 	}
 	store_override(e, id, &value);
-	if (!is_same_as_default(id, &value))
-		e->l->is_used[id] = true;
 }
 
 static void set_parameter(struct entity *e, const char *name, struct slice value)
@@ -515,23 +505,6 @@ static void load_rules(struct loader *l, const char *file)
 	conf_check(conf, (struct conf_place){file, 0}, l->problems);
 }
 
-static void warn_of_later_ones(struct loader *l, const char *file)
-{
-	struct strbuf names;
-
-	strbuf_init(&names);
-	for (size_t i = 0; i < SETTING_COUNT; i++) {
-		enum setting_id id = setting_by_rank(i);
-
-		if (setting_info(id)->effect == EFFECT_LATER && (l->is_used[id] || !setting_is_default(&l->conf->s, id)))
-			strbuf_addf(&names, "%s%s", names.n > 0 ? ", " : "", setting_info(id)->name);
-	}
-	if (names.n > 0)
-		conf_warning(l->problems, (struct conf_place){file, 0},
-			     "without effect in this version, to come with a later one: %s", names.p);
-	strbuf_fini(&names);
-}
-
 static struct conf *new_snapshot(struct arena *arena)
 {
 	struct conf *conf = arena_alloc(arena, sizeof(*conf));
@@ -559,7 +532,6 @@ static void load(struct loader *l, const char *file, const struct conf_assignmen
 	complete_hosts(l);
 	load_auth_file(l);
 	load_rules(l, file);
-	warn_of_later_ones(l, file);
 	if (l->conf->s.conffile[0] == '\0')
 		l->conf->s.conffile = keep(l, slice_of(file));
 }

@@ -35,12 +35,8 @@ enum setting_scope { SCOPE_GLOBAL = 0, SCOPE_DATABASE = 1, SCOPE_USER = 2, SCOPE
 /* When a change takes effect. */
 enum setting_when { WHEN_START, WHEN_RELOAD };
 
-/*
- * Whether a setting does something in this version. LATER: it is checked and
- * shown, and a value other than its default is warned about at load. NONE: it
- * exists for the sake of existing files, the pooler needs no such setting.
- */
-enum setting_effect { EFFECT_NOW, EFFECT_LATER, EFFECT_NONE };
+/* NONE: it exists for the sake of existing files, the pooler needs no such setting. */
+enum setting_effect { EFFECT_NOW, EFFECT_NONE };
 
 enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
 enum auth_type {
@@ -57,6 +53,7 @@ enum target_session_attrs {
 };
 enum server_down_action { SERVER_DOWN_FAIL, SERVER_DOWN_WAIT };
 enum server_abandoned { SERVER_ABANDONED_ROLLBACK, SERVER_ABANDONED_CLOSE };
+enum prepared_unnamed { PREPARED_UNNAMED_OFF, PREPARED_UNNAMED_CACHE };
 enum sqlstate_compat { SQLSTATE_COMPAT_POSTGRESQL, SQLSTATE_COMPAT_PGBOUNCER };
 
 /* Every setting as a member; names and C types come from settings.def. */

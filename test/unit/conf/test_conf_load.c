@@ -344,18 +344,6 @@ static void peers_have_a_number_and_a_host(void **state)
 	check_error(MAIN "[peers]\n1 = host=x pool_mode=session\n", "t.ini:3: 1: pool_mode: unknown key\n");
 }
 
-static void settings_without_effect_yet_share_one_warning(void **state)
-{
-	struct fixture f = load_valid(MAIN "max_prepared_statements = 1\nsuspend_timeout = 10\npkt_buf = 8192\n"
-				      "sbuf_loopcnt = 0\n[users]\nu = max_user_connections=5 max_user_client_connections=5\n");
-
-	(void)state;
-	assert_int_equal(f.problems.nwarnings, 1);
-	assert_string_equal(f.problems.warnings.p, "t.ini: without effect in this version, to come with a later one: "
-			    "max_prepared_statements\n");
-	done(&f);
-}
-
 static void the_auth_file_is_part_of_the_snapshot(void **state)
 {
 	struct fixture f;
@@ -461,7 +449,6 @@ int main(void)
 		cmocka_unit_test(no_message_has_a_password),
 		cmocka_unit_test(users_have_settings_of_their_own),
 		cmocka_unit_test(peers_have_a_number_and_a_host),
-		cmocka_unit_test(settings_without_effect_yet_share_one_warning),
 		cmocka_unit_test(the_auth_file_is_part_of_the_snapshot),
 		cmocka_unit_test(the_files_of_rules_and_maps_are_part_of_the_snapshot),
 		cmocka_unit_test(conffile_is_the_file_that_was_read),

@@ -132,5 +132,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_process_makes_other_keys, set_up, tear_down),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);
 }
