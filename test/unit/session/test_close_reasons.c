@@ -37,7 +37,7 @@ static const char *const pgbouncers[] = {
 };
 
 /* Those that PgBouncer has no text for, or words with the field at fault. */
-static const char *const ours[] = {"%s too long", "broken packet from the server",
+static const char *const ours[] = {"%s too long", "broken packet from the server", "prepared statement is too long",
 				    "invalid value for parameter \"replication\": \"%s\""};
 
 static bool is_in(const char *text, const char *const *list, size_t n)
