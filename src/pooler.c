@@ -16,6 +16,7 @@
 #include "session/host_session.h"
 #include "session/idle.h"
 #include "session/pause.h"
+#include "session/peers.h"
 #include "session/server.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
@@ -196,6 +197,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
+	sweep_close_retired(&p->hub);
 	sweep_fill_pools(&p->hub);
 }
 
@@ -556,6 +558,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->on_quiet_arg = p;
 	hub->looked_up_type = SECRET_SCRAM;
 	sys_random(hub->mock_key, sizeof(hub->mock_key));
+	sys_random(hub->cancel_secret, sizeof(hub->cancel_secret));
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
@@ -668,6 +671,7 @@ void pooler_free(struct pooler *p)
 	registry_free(hub->registry);
 	auth_queries_free(hub->auth_queries);
 	dns_free(hub->dns);
+	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
 	params_free(hub->params);

@@ -19,9 +19,7 @@ struct loader {
 	struct arena *scratch;               /* for what is gone when loading ends */
 	struct conf_problems *problems;
 	bool has_main;
-	bool has_peers;
 	const struct conf *running;          /* what only a restart changes is as here; NULL: the program starts */
-	bool is_used[SETTING_COUNT];         /* by an entry of a database, user or peer, with other than the default */
 	struct conf_database **last_database;
 	struct conf_user **last_user;
 	struct conf_peer **last_peer;
@@ -108,13 +106,6 @@ static void entity_error(struct entity *e, struct slice key, struct slice value,
 	conf_error(e->l->problems, e->at, "%s: %.*s = %.*s: %s", e->name, CONF_EXCERPT(key), CONF_EXCERPT(value), what);
 }
 
-static bool is_same_as_default(enum setting_id id, const struct conf_overrides *o)
-{
-	struct setting_value value = overrides_value(o, id), usual = setting_default(id);
-
-	return value.number == usual.number && slice_eq(value.text, usual.text);
-}
-
 static void set_override(struct entity *e, struct slice key, struct slice text, enum setting_id id)
 {
 	struct strbuf error;
@@ -122,8 +113,6 @@ static void set_override(struct entity *e, struct slice key, struct slice text, 
 	strbuf_init(&error);
 	if (!overrides_read(e->overrides, id, text, e->l->arena, &error))
 		entity_error(e, key, text, error.failed ? "invalid" : error.p);
-	else if (e->overrides->is_set[id] && !is_same_as_default(id, e->overrides))
-		e->l->is_used[id] = true;
 	strbuf_fini(&error);
 }
 
@@ -371,7 +360,6 @@ static void on_peer(struct loader *l, const struct ini_entry *e)
 			   CONF_EXCERPT(slice_of(e->key)), LARGEST_PEER_ID);
 		return;
 	}
-	l->has_peers = true;
 	peer = open_peer(l, (int)id);
 	peer->at = keep_place(l, e->at);
 	entity.overrides = &peer->overrides;
@@ -543,25 +531,6 @@ static void load_rules(struct loader *l)
 	conf_check(conf, l->problems);
 }
 
-static void warn_of_later_ones(struct loader *l, const char *file)
-{
-	struct strbuf names;
-
-	strbuf_init(&names);
-	for (size_t i = 0; i < SETTING_COUNT; i++) {
-		enum setting_id id = setting_by_rank(i);
-
-		if (setting_info(id)->effect == EFFECT_LATER && (l->is_used[id] || !setting_is_default(&l->conf->s, id)))
-			strbuf_addf(&names, "%s%s", names.n > 0 ? ", " : "", setting_info(id)->name);
-	}
-	if (l->has_peers)
-		strbuf_addf(&names, "%s[peers]", names.n > 0 ? ", " : "");
-	if (names.n > 0)
-		conf_warning(l->problems, (struct conf_place){file, 0},
-			     "without effect in this version, to come with a later one: %s", names.p);
-	strbuf_fini(&names);
-}
-
 static struct conf *new_snapshot(struct arena *arena)
 {
 	struct conf *conf = arena_alloc(arena, sizeof(*conf));
@@ -591,7 +560,6 @@ static void load(struct loader *l, const char *file, const struct conf_assignmen
 	complete_hosts(l);
 	load_auth_file(l);
 	load_rules(l);
-	warn_of_later_ones(l, file);
 }
 
 struct conf *conf_load(const char *file, const struct conf_assignment *assignments, size_t nassignments,

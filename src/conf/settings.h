@@ -35,12 +35,8 @@ enum setting_scope { SCOPE_GLOBAL = 0, SCOPE_DATABASE = 1, SCOPE_USER = 2, SCOPE
 /* When a change takes effect. */
 enum setting_when { WHEN_START, WHEN_RELOAD };
 
-/*
- * Whether a setting does something in this version. LATER: it is checked and
- * shown, and a value other than its default is warned about at load. NONE: it
- * exists for the sake of existing files, the pooler needs no such setting.
- */
-enum setting_effect { EFFECT_NOW, EFFECT_LATER, EFFECT_NONE };
+/* NONE: it exists for the sake of existing files, the pooler needs no such setting. */
+enum setting_effect { EFFECT_NOW, EFFECT_NONE };
 
 enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
 enum auth_type {

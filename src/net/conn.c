@@ -347,6 +347,13 @@ size_t conn_resume(struct conn *c)
 	return c->in == NULL ? 0 : offer_kept(c);
 }
 
+void conn_skip(struct conn *c, size_t n)
+{
+	c->in->start += (uint32_t)n;
+	if (buf_bytes(c->in) == 0)
+		buf_return(c->loop->bufs, &c->in);
+}
+
 void conn_suspend(struct conn *c)
 {
 	if (c->is_suspended || !c->is_open)

@@ -118,6 +118,9 @@ static inline const uint8_t *conn_kept(const struct conn *c, size_t *n)
 	return *n == 0 ? NULL : c->in->data + c->in->start;
 }
 
+/* Forgets the first n of them. */
+void conn_skip(struct conn *c, size_t n);
+
 /* Tries to write what waits, closes the socket, forgets buffers; freed by on_buried() at the end of this turn. */
 void conn_close(struct conn *c);
 

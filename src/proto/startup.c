@@ -13,10 +13,6 @@
 
 #define PROTOCOL_3_0 CODE(3, 0)
 
-/* A secret is 4 bytes in protocol 3.0 and at most 256 in 3.2; the process id takes 4 more. */
-#define CANCEL_KEY_MIN 8
-#define CANCEL_KEY_MAX 260
-
 static enum startup_kind bad(struct startup *s, const char *text)
 {
 	snprintf(s->error, sizeof(s->error), "%s", text);
@@ -51,8 +47,8 @@ static enum startup_kind parse_message(struct startup *s, uint32_t code, struct 
 	if (major < 3)
 		return STARTUP_OLD_PROTOCOL;
 	if (major > 3) {
-		snprintf(s->error, sizeof(s->error), "unsupported frontend protocol %u.%u: server supports 3.0 to 3.0",
-			 (unsigned)major, (unsigned)(code & 0xffff));
+		snprintf(s->error, sizeof(s->error), "unsupported frontend protocol %u.%u: server supports 3.0 to 3.%d",
+			 (unsigned)major, (unsigned)(code & 0xffff), STARTUP_NEWEST_MINOR);
 		return STARTUP_BAD;
 	}
 	s->minor = (uint16_t)code;
@@ -80,7 +76,7 @@ enum startup_kind startup_parse(const uint8_t *p, size_t n, struct startup *s)
 	c = cursor_of(p + 4, size - 4);
 	code = cursor_u32(&c);
 	rest = cursor_left(&c);
-	if (code == CODE_CANCEL && rest >= CANCEL_KEY_MIN && rest <= CANCEL_KEY_MAX) {
+	if (code == CODE_CANCEL && rest >= STARTUP_CANCEL_KEY_MIN && rest <= STARTUP_CANCEL_KEY_MAX) {
 		s->cancel_key = cursor_bytes(&c, rest);
 		return STARTUP_CANCEL;
 	}
@@ -194,11 +190,11 @@ void startup_out_cancel(struct strbuf *b, const void *key, size_t n)
 	out_end(b, mark);
 }
 
-void startup_out_negotiate(struct strbuf *b, const struct slice *unknown, size_t n)
+void startup_out_negotiate(struct strbuf *b, unsigned minor, const struct slice *unknown, size_t n)
 {
 	size_t mark = out_begin(b, 'v');
 
-	out_u32(b, PROTOCOL_3_0);
+	out_u32(b, CODE(3, minor));
 	out_u32(b, (uint32_t)n);
 	for (size_t i = 0; i < n; i++)
 		out_slice_string(b, unknown[i]);

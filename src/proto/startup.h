@@ -17,6 +17,13 @@
  */
 #define STARTUP_MAX_SIZE 71680
 
+/* The newest protocol we speak to clients is 3.2. All that it changes is how long a cancel key may be. */
+#define STARTUP_NEWEST_MINOR 2
+
+/* Cancel keys: a secret is 4 bytes in protocol 3.0 and at most 256 in 3.2; the process id takes 4 more. */
+#define STARTUP_CANCEL_KEY_MIN 8
+#define STARTUP_CANCEL_KEY_MAX 260
+
 enum startup_kind {
 	STARTUP_SHORT,            /* more bytes are needed: `size` in all, 0 while that is unknown */
 	STARTUP_BAD,              /* `error` says why */
@@ -76,8 +83,5 @@ extern const uint8_t startup_ssl_request[8];
 /* CancelRequest with the n raw bytes of a BackendKeyData. */
 void startup_out_cancel(struct strbuf *b, const void *key, size_t n);
 
-/*
- * NegotiateProtocolVersion: 3.0 is the newest we speak, and these parameters
- * ("_pq_." ...) we do not know.
- */
-void startup_out_negotiate(struct strbuf *b, const struct slice *unknown, size_t n);
+/* NegotiateProtocolVersion: 3.minor is what will be spoken, and these parameters ("_pq_." ...) we do not know. */
+void startup_out_negotiate(struct strbuf *b, unsigned minor, const struct slice *unknown, size_t n);

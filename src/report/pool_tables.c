@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "report/subjects.h"
+#include "session/cancel_request.h"
 #include "session/server.h"
 
 /* The pool_mode under which the console shows itself. */
@@ -25,7 +26,7 @@ static int64_t whole_seconds(uint64_t us)
 
 struct pool_row {
 	struct slice database, user;
-	unsigned cl_active, cl_waiting, cancels, nservers[POOL_SERVER_STATE_COUNT], used;
+	unsigned cl_active, cl_waiting, cancels, waiting_cancels, nservers[POOL_SERVER_STATE_COUNT], used;
 	uint64_t maxwait_us;
 	const char *mode, *load_balance;
 };
@@ -36,7 +37,7 @@ struct pool_row {
 	X(cl_active, INT4, cell_number(p->cl_active))                                   \
 	X(cl_waiting, INT4, cell_number(p->cl_waiting))                                 \
 	X(cl_active_cancel_req, INT4, cell_number(p->cancels))                          \
-	X(cl_waiting_cancel_req, INT4, cell_number(0))                                  \
+	X(cl_waiting_cancel_req, INT4, cell_number(p->waiting_cancels))                 \
 	X(sv_active, INT4, cell_number(p->nservers[POOL_SERVER_ACTIVE]))                \
 	X(sv_active_cancel, INT4, cell_number(p->cancels))                              \
 	X(sv_being_canceled, INT4, cell_number(p->nservers[POOL_SERVER_BEING_CANCELED])) \
@@ -49,6 +50,16 @@ struct pool_row {
 	X(pool_mode, TEXT, cell_text(p->mode))                                          \
 	X(load_balance_hosts, TEXT, cell_text(p->load_balance))
 
+static void count_cancels_of(const struct server *s, struct subjects *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (list->items[i].pool != s->slot.pool)
+			continue;
+		list->items[i].count += s->ncancels;
+		list->items[i].waiting += s->cancel != NULL && cancel_request_waits(s->cancel);
+	}
+}
+
 /* A cancel request under way is a client that asks and a connection that carries it. */
 static void count_cancels(const struct hub *hub, struct subjects *list)
 {
@@ -56,12 +67,8 @@ static void count_cancels(const struct hub *hub, struct subjects *list)
 	uint32_t index = 0;
 
 	while ((s = slab_next(hub->servers, &index)) != NULL) {
-		if (s->ncancels == 0 || s->phase == SERVER_CLOSED)
-			continue;
-		for (size_t i = 0; i < list->n; i++) {
-			if (list->items[i].pool == s->slot.pool)
-				list->items[i].count += s->ncancels;
-		}
+		if ((s->ncancels > 0 || s->cancel != NULL) && s->phase != SERVER_CLOSED)
+			count_cancels_of(s, list);
 	}
 }
 
@@ -90,7 +97,10 @@ static void read_pool(const struct report *r, const struct pool *pool, struct po
 
 static void pools_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	struct pool_row row = {.database = subject->name, .user = subject->user, .cancels = subject->count};
+	struct pool_row row = {.database = subject->name,
+			       .user = subject->user,
+			       .cancels = subject->count,
+			       .waiting_cancels = subject->waiting};
 	const struct pool_row *p = &row;
 
 	if (subject->pool != NULL) {

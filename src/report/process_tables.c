@@ -42,7 +42,7 @@ static size_t count_peers(const struct conf *conf)
 static bool lists_rows(const struct report *r, struct row_sink *sink)
 {
 	const struct hub *hub = r->hub;
-	size_t ndatabases, nusers, npools;
+	size_t ndatabases, nusers, npools, npeers = count_peers(registry_conf(hub->registry));
 	struct dns_figures dns;
 
 	if (!count(hub, subjects_databases, &ndatabases) || !count(hub, subjects_users, &nusers) ||
@@ -51,9 +51,9 @@ static bool lists_rows(const struct report *r, struct row_sink *sink)
 	dns_figures(hub->dns, &dns);
 	lists_row(sink, "databases", ndatabases);
 	lists_row(sink, "users", nusers);
-	lists_row(sink, "peers", count_peers(registry_conf(hub->registry)));
+	lists_row(sink, "peers", npeers);
 	lists_row(sink, "pools", npools);
-	lists_row(sink, "peer_pools", 0);
+	lists_row(sink, "peer_pools", npeers);
 	lists_row(sink, "free_clients", slab_capacity(hub->clients) - slab_used(hub->clients));
 	lists_row(sink, "used_clients", slab_used(hub->clients));
 	lists_row(sink, "login_clients", hub->nlogins);

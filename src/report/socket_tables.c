@@ -11,6 +11,7 @@
 
 struct socket_row {
 	const char *type, *user, *database, *state;
+	enum replication replication;
 	const struct addr *peer;
 	int fd, unix_port;           /* the port shown for a Unix socket, part of whose name it is */
 	uint64_t connected_at, request_at, waited_us;
@@ -27,7 +28,7 @@ struct socket_row {
 	X(type, TEXT, cell_text(s->type))                                         \
 	X(user, TEXT, cell_text(s->user))                                         \
 	X(database, TEXT, cell_text(s->database))                                 \
-	X(replication, TEXT, cell_text("none"))                                   \
+	X(replication, TEXT, cell_text(replication_word(s->replication)))         \
 	X(state, TEXT, cell_text(s->state))                                       \
 	X(addr, TEXT, host_cell(s->peer, addr))                                   \
 	X(port, INT4, port_cell(s->peer, s->unix_port))                           \
@@ -129,6 +130,7 @@ static void tell_client(const struct report *r, struct row_sink *sink, const str
 		.user = client_user_name(c),
 		.database = client_database_name(c),
 		.state = client_state_text(c),
+		.replication = c->replication,
 		.peer = &c->peer,
 		.fd = conn_fd(&c->conn),
 		.unix_port = r->listen_port,
@@ -190,6 +192,7 @@ static void tell_server(const struct report *r, struct row_sink *sink, const str
 		.user = pool->user->name->text,
 		.database = pool->database->name->text,
 		.state = server_state_text(&s->slot),
+		.replication = s->replication,
 		.peer = &s->peer,
 		.fd = conn_fd(&s->conn),
 		.unix_port = (s->host == NULL ? 0 : s->host->port),

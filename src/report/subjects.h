@@ -24,7 +24,7 @@ struct subject {
 			const struct conf_user *conf;
 		};
 	};
-	unsigned count;              /* for the use of the table */
+	unsigned count, waiting;     /* for the use of the table */
 };
 
 /* Sorted; freed by subjects_free(). */

@@ -18,6 +18,8 @@
 	X(users)                      \
 	X(hosts)                      \
 	X(waiting)                    \
+	X(peers)                      \
+	X(peer_pools)                 \
 	X(version)                    \
 	X(lists)                      \
 	X(mem)                        \

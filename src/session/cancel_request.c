@@ -1,53 +1,79 @@
-/*
- * Cancel requests: a client asks, over a connection of its own, that another
- * client's query be cancelled (PostgreSQL manual, 55.2.8). We ask the server
- * in the same way.
- *
- * From the moment a request is on its way until the server has closed that
- * connection (it has then signalled the backend), the server may not pass to
- * another client, whose query the signal might hit.
- */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "session/cancel_request.h"
 
-#include "proto/startup.h"
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/cancel_send.h"
+#include "session/cancel_waiting.h"
+#include "session/host_session.h"
+#include "session/peers.h"
 #include "session/server.h"
 
-struct cancel_request {
-	struct conn conn;                /* first: a conn's callbacks cast */
-	struct deadline deadline;
-	TAILQ_ENTRY(cancel_request) link;
-	struct hub *hub;
-	/* By index and id: either may be gone when the answer comes. */
-	uint32_t server_index, client_index;
-	uint64_t server_id, client_id;   /* client 0: nobody waits for it */
-	struct strbuf packet;
-	struct tls_context *tls;         /* as the server's connection has it; NULL: plain */
-	char host[256];                  /* whose certificate is expected */
-	bool is_direct_tls, is_sent;
+enum stage {
+	STAGE_WAITING,                   /* for its turn */
+	STAGE_CONNECTING,                /* from looking up the address to the handshake */
+	STAGE_SENT,
 };
 
-static void end_requester(const struct cancel_request *r, enum close_reason why)
-{
-	struct client *c = slab_at(r->hub->clients, r->client_index);
+struct cancel_request {
+	TAILQ_ENTRY(cancel_request) link; /* in hub->cancels */
+	TAILQ_ENTRY(cancel_request) in_line; /* while it waits */
+	struct deadline deadline;
+	struct hub *hub;
+	struct cancel_line *line;
+	enum stage stage;
+	struct pool_clients requesters;  /* by their waiter.link */
+	struct host *host;               /* where it goes: this or the next, the other is NULL */
+	struct peer *peer;
+	/* The server by index and id, as it may be gone when the turn comes; and which query it is. */
+	uint32_t server_index;
+	uint64_t server_id, query_at;
+	bool is_own;                     /* wanted by ourselves, whatever becomes of the server's connection */
+	bool has_tls;                    /* the server's connection has */
+	struct addr_any address;
+	struct dns_waiter *dns;
+	struct cancel_send *send;
+	size_t key_size;
+	uint8_t key[STARTUP_CANCEL_KEY_MAX];
+};
 
-	if (c != NULL && c->id == r->client_id && c->state == CLIENT_CANCEL)
-		client_close(c, why);
+static struct client *client_of(struct pool_client *waiter)
+{
+	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
+}
+
+/* NULL: it is gone, or the request is for a peer. */
+static struct server *server_of(const struct cancel_request *r)
+{
+	struct server *s = r->peer != NULL ? NULL : slab_at(r->hub->servers, r->server_index);
+
+	return s == NULL || s->id != r->server_id || s->phase == SERVER_CLOSED ? NULL : s;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static void leave_line(struct cancel_request *r)
+{
+	if (r->stage == STAGE_WAITING)
+		TAILQ_REMOVE(&r->line->waiting, r, in_line);
+	else
+		r->line->nunder_way--;
+}
+
+static void close_requesters(struct cancel_request *r, enum close_reason why)
+{
+	struct pool_client *waiter;
+
+	while ((waiter = TAILQ_FIRST(&r->requesters)) != NULL)
+		client_close(client_of(waiter), why);
 }
 
 /* A request that was given up on its way may still hit: the server is nobody else's any more then. */
-static void let_server_go(const struct cancel_request *r, enum close_reason why)
+static void let_server_go(const struct cancel_request *r, struct server *s, enum close_reason why)
 {
-	struct server *s = slab_at(r->hub->servers, r->server_index);
-	bool may_hit = r->is_sent && why == CLOSE_CANCEL_WAIT_TIMEOUT;
-
-	if (s == NULL || s->id != r->server_id || s->phase == SERVER_CLOSED)
-		return;
 	s->ncancels--;
-	if (may_hit) {
+	if (r->stage == STAGE_SENT && why == CLOSE_CANCEL_WAIT_TIMEOUT) {
 		server_log(s, LOG_LEVEL_WARNING, "no answer to a cancel request: the connection will be closed");
 		s->slot.close_needed = true;
 		s->retired_because = close_reasons[why].text;
@@ -60,203 +86,370 @@ static void let_server_go(const struct cancel_request *r, enum close_reason why)
 		server_abandon_go_on(s);
 }
 
-static void finish_for(struct cancel_request *r, enum close_reason why)
+static void serve_line(struct hub *hub, struct cancel_line *line, const struct peer *peer);
+
+static void finish(struct cancel_request *r, enum close_reason why)
 {
+	struct server *s = server_of(r);
+
 	TAILQ_REMOVE(&r->hub->cancels, r, link);
+	leave_line(r);
 	deadline_disarm(&r->deadline);
-	strbuf_fini(&r->packet);
-	tls_context_unref(&r->tls);
-	conn_close(&r->conn);
-	end_requester(r, why);
-	let_server_go(r, why);
-}
-
-static void finish(struct cancel_request *r)
-{
-	finish_for(r, CLOSE_CANCEL_DONE);
-}
-
-static void send_packet(struct cancel_request *r)
-{
-	r->is_sent = true;
-	conn_write(&r->conn, r->packet.p, r->packet.n);
-}
-
-static void start_tls(struct cancel_request *r)
-{
-	SSL *tls = tls_connect_new(r->tls, conn_fd(&r->conn), r->host);
-
-	if (tls == NULL || (r->is_direct_tls && !tls_offer_alpn(tls))) {
-		SSL_free(tls);
-		finish(r);
-		return;
-	}
-	conn_start_tls(&r->conn, tls);
-}
-
-static void on_connected(struct conn *conn)
-{
-	struct cancel_request *r = (struct cancel_request *)conn;
-
-	if (r->tls == NULL)
-		send_packet(r);
-	else if (r->is_direct_tls)
-		start_tls(r);
-	else
-		conn_write(conn, startup_ssl_request, sizeof(startup_ssl_request));
-}
-
-static void on_secured(struct conn *conn)
-{
-	struct cancel_request *r = (struct cancel_request *)conn;
-
-	/* As with the servers themselves: the key is for nobody else. */
-	if (r->is_direct_tls && !tls_has_alpn(conn->tls))
-		finish(r);
-	else
-		send_packet(r);
-}
-
-/* The answer to the request for TLS; servers say nothing else, and it would not be for anybody. */
-static size_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
-{
-	struct cancel_request *r = (struct cancel_request *)conn;
-
-	if (r->tls == NULL || r->is_sent)
-		return n;
-	if (n != 1 || p[0] != 'S') {
-		finish(r);
-		return CONN_CLOSED;
-	}
-	start_tls(r);
-	return conn->is_open ? n : CONN_CLOSED;
-}
-
-static void on_drained(struct conn *conn)
-{
-	(void)conn;
-}
-
-static void on_closed(struct conn *conn, int error)
-{
-	(void)error;
-	finish((struct cancel_request *)conn);
-}
-
-static void on_buried(struct conn *conn)
-{
-	free((struct cancel_request *)conn);
+	dns_cancel(&r->dns);
+	cancel_send_free(&r->send);
+	if (s != NULL && s->cancel == r)
+		s->cancel = NULL;
+	close_requesters(r, why);
+	/* Clients that go may have taken it along. */
+	s = server_of(r);
+	if (s != NULL && r->stage != STAGE_WAITING)
+		let_server_go(r, s, why);
+	serve_line(r->hub, r->line, r->peer);
+	host_unref(&r->host);
+	free(r);
 }
 
 static void on_deadline(struct deadline *d)
 {
-	finish_for((struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline)),
-		   CLOSE_CANCEL_WAIT_TIMEOUT);
+	struct cancel_request *r = (struct cancel_request *)((char *)d - offsetof(struct cancel_request, deadline));
+
+	if (r->peer != NULL)
+		peer_note_failed(r->peer, "no answer within cancel_wait_timeout");
+	finish(r, CLOSE_CANCEL_WAIT_TIMEOUT);
 }
 
-static const struct conn_ops ops = {.on_connected = on_connected,
-				    .on_secured = on_secured,
-				    .on_bytes = on_bytes,
-				    .on_drained = on_drained,
-				    .on_closed = on_closed,
-				    .on_buried = on_buried};
+/* ------------------------------------------------------------------ its turn */
 
-static struct cancel_request *new_request(const struct client *requester, struct server *s)
+/* Of a replication connection nobody knows, and nobody else gets it. */
+static bool runs_something(const struct server *s)
+{
+	return s->query_at != 0 || s->replication != REPLICATION_NONE;
+}
+
+/* The query that it is for still runs. One whose connection we have closed ourselves may. */
+static bool is_still_wanted(const struct cancel_request *r)
+{
+	const struct server *s = server_of(r);
+
+	if (s == NULL)
+		return r->peer != NULL || r->is_own;
+	return runs_something(s) && s->query_at == r->query_at;
+}
+
+static bool is_wanted(void *arg)
+{
+	struct cancel_request *r = arg;
+	struct server *s = server_of(r);
+
+	if (!is_still_wanted(r))
+		return false;
+	/* Who asks from now on may mean a query that this one comes too early for. */
+	if (s != NULL)
+		s->cancel = NULL;
+	r->stage = STAGE_SENT;
+	return true;
+}
+
+static void on_end(void *arg)
+{
+	struct cancel_request *r = arg;
+
+	if (r->peer != NULL && r->stage == STAGE_SENT)
+		peer_note_reached(r->peer);
+	else if (r->peer != NULL)
+		peer_note_failed(r->peer, "no connection");
+	finish(r, r->stage == STAGE_SENT ? CLOSE_CANCEL_DONE : CLOSE_CANCEL_UNKNOWN);
+}
+
+static const struct cancel_send_ops send_ops = {.is_wanted = is_wanted, .on_end = on_end};
+
+/* False: it cannot be. */
+static bool send_to(struct cancel_request *r, const struct cancel_route *route)
+{
+	const struct slice key = {(const char *)r->key, r->key_size};
+
+	r->send = cancel_send_begin(r->hub->loop, route, key, &send_ops, r);
+	return r->send != NULL;
+}
+
+static bool send_to_server(struct cancel_request *r)
+{
+	const struct cancel_route route = {.addresses = &r->address,
+					   .naddresses = 1,
+					   .tls = r->has_tls ? r->hub->tls.servers : NULL,
+					   .is_direct_tls = r->hub->tls.is_server_direct,
+					   .host = r->host->name->text};
+
+	return send_to(r, &route);
+}
+
+static void fail_for_peer(struct cancel_request *r, const char *why)
+{
+	peer_note_failed(r->peer, why);
+	finish(r, CLOSE_CANCEL_UNKNOWN);
+}
+
+static void on_resolved(void *arg, const struct addr_any *addresses, size_t n, const char *error)
+{
+	struct cancel_request *r = arg;
+	const struct conf_peer *conf = peer_conf(r->hub, r->peer->id);
+	struct addr_any with_port[4];
+	struct cancel_route route = {.addresses = with_port};
+
+	r->dns = NULL;
+	for (; conf != NULL && route.naddresses < n && route.naddresses < 4; route.naddresses++) {
+		with_port[route.naddresses] = addresses[route.naddresses];
+		addr_any_set_port(&with_port[route.naddresses], conf->port);
+	}
+	if (!send_to(r, &route))
+		fail_for_peer(r, n == 0 ? error : "its port is closed");
+}
+
+/* In the clear, as PgBouncer does: [peers] names neighbours. */
+static void begin_for_peer(struct cancel_request *r)
+{
+	const struct conf_peer *conf = peer_conf(r->hub, r->peer->id);
+	const struct cancel_route route = {.addresses = &r->address, .naddresses = 1};
+	struct dns_waiter *waiter;
+
+	if (conf != NULL && conf->host[0] != '/' && conf->host[0] != '@') {
+		waiter = dns_resolve(r->hub->dns, conf->host, on_resolved, r);
+		/* Answered at once: on_resolved() has gone on already, and the request may be gone. */
+		if (waiter != NULL)
+			r->dns = waiter;
+		return;
+	}
+	if (conf == NULL)
+		finish(r, CLOSE_CANCEL_UNKNOWN);
+	else if (!addr_any_from_unix(&r->address, conf->host, conf->port))
+		fail_for_peer(r, "its path is too long for a socket address");
+	else if (!send_to(r, &route))
+		fail_for_peer(r, "its socket is closed");
+}
+
+static void begin_for_server(struct cancel_request *r)
+{
+	struct server *s = server_of(r);
+
+	if (s != NULL)
+		s->ncancels++;
+	if (!is_still_wanted(r) || !send_to_server(r))
+		finish(r, CLOSE_CANCEL_UNKNOWN);
+}
+
+static void begin(struct cancel_request *r)
+{
+	TAILQ_REMOVE(&r->line->waiting, r, in_line);
+	r->line->nunder_way++;
+	r->stage = STAGE_CONNECTING;
+	if (r->peer != NULL)
+		begin_for_peer(r);
+	else
+		begin_for_server(r);
+}
+
+/* The first whose server is not being asked already: which of two would hit what, nobody could tell. */
+static struct cancel_request *next_in(const struct cancel_line *line)
+{
+	struct cancel_request *r;
+
+	TAILQ_FOREACH(r, &line->waiting, in_line) {
+		const struct server *s = server_of(r);
+
+		if (s == NULL || s->ncancels == 0)
+			return r;
+	}
+	return NULL;
+}
+
+/* How many may be under way at a time: to a host as many as other connections to it may be begun. */
+static unsigned most_under_way(const struct hub *hub, const struct peer *peer)
+{
+	const struct conf_peer *conf = peer == NULL ? NULL : peer_conf(hub, peer->id);
+	unsigned most = conf != NULL ? peer_pool_size(hub, conf) : (unsigned)hub_settings(hub)->host_connect_parallel;
+
+	return most == 0 ? UINT_MAX : most;
+}
+
+static void serve_line(struct hub *hub, struct cancel_line *line, const struct peer *peer)
+{
+	unsigned most = most_under_way(hub, peer);
+	struct cancel_request *r;
+
+	/* One that comes to its end at once leads here again. */
+	if (line->is_held)
+		return;
+	line->is_held = true;
+	while (line->nunder_way < most && (r = next_in(line)) != NULL)
+		begin(r);
+	line->is_held = false;
+}
+
+/* ------------------------------------------------------------------ asking */
+
+static struct cancel_request *new_request(struct hub *hub, struct cancel_line *line, struct slice key)
 {
 	struct cancel_request *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		return NULL;
-	r->hub = s->hub;
-	r->server_index = slab_index(s->hub->servers, s);
-	r->server_id = s->id;
-	if (requester != NULL) {
-		r->client_index = slab_index(s->hub->clients, requester);
-		r->client_id = requester->id;
-	}
-	strbuf_init(&r->packet);
-	startup_out_cancel(&r->packet, s->cancel_key, s->cancel_key_size);
-	if (s->conn.tls != NULL && s->hub->tls.servers != NULL) {
-		r->tls = tls_context_ref(s->hub->tls.servers);
-		r->is_direct_tls = s->hub->tls.is_server_direct;
-		snprintf(r->host, sizeof(r->host), "%s", s->host->name->text);
-	}
+	r->hub = hub;
+	r->line = line;
+	r->key_size = key.n;
+	memcpy(r->key, key.p, key.n);
+	TAILQ_INIT(&r->requesters);
+	TAILQ_INSERT_TAIL(&hub->cancels, r, link);
+	TAILQ_INSERT_TAIL(&line->waiting, r, in_line);
+	deadline_arm(&r->deadline, deadline_list_unless_0(hub->loop, (uint64_t)hub_settings(hub)->cancel_wait_timeout,
+							   on_deadline));
 	return r;
 }
 
-static bool send_to(struct cancel_request *r, const struct addr_any *a)
+static void join(struct cancel_request *r, struct client *requester)
 {
-	int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return false;
-	if (connect(fd, &a->u.sa, a->len) == 0) {
-		conn_open(&r->conn, r->hub->loop, fd, &ops);
-		on_connected(&r->conn);
-	} else if (errno == EINPROGRESS) {
-		conn_open_connecting(&r->conn, r->hub->loop, fd, &ops);
-	} else {
-		close(fd);
-		return false;
-	}
-	return true;
+	TAILQ_INSERT_TAIL(&r->requesters, &requester->waiter, link);
+	requester->asked = r;
 }
 
-/* Only a query that runs for this client can be cancelled; one that waits or is over cannot. */
-static struct server *server_to_cancel(const struct client *c)
+/* The request for the server that has not been sent yet, made at need; NULL when out of memory. */
+static struct cancel_request *request_for(struct server *s)
 {
-	struct server *s = c == NULL ? NULL : c->server;
+	struct host_session *hs = host_session(s->hub, s->host);
+	const struct slice key = {(const char *)s->cancel_key, s->cancel_key_size};
 
-	if (s == NULL || s->phase != SERVER_READY || s->cancel_key_size == 0)
+	if (s->cancel != NULL || hs == NULL)
+		return s->cancel;
+	s->cancel = new_request(s->hub, &hs->cancels, key);
+	if (s->cancel == NULL)
 		return NULL;
-	/* One that is under way serves for all: a storm of requests costs one connection. */
-	if (s->ncancels > 0)
-		return NULL;
-	return s;
+	s->cancel->host = host_again(s->host);
+	s->cancel->server_index = slab_index(s->hub->servers, s);
+	s->cancel->server_id = s->id;
+	s->cancel->address = s->address;
+	s->cancel->has_tls = s->conn.tls != NULL;
+	return s->cancel;
 }
 
-/* Sends a request for the server. False: it could not even be begun. */
-static bool start(struct server *s, const struct client *requester)
+/* Asks for what runs on the server now. False: there is no memory for it. */
+static bool ask_server(struct server *s, struct client *requester)
 {
-	struct hub *hub = s->hub;
-	struct cancel_request *r = new_request(requester, s);
+	struct cancel_request *r = request_for(s);
 
-	if (r == NULL || !send_to(r, &s->address)) {
-		if (r != NULL) {
-			strbuf_fini(&r->packet);
-			tls_context_unref(&r->tls);
-		}
-		free(r);
+	if (r == NULL)
 		return false;
-	}
-	TAILQ_INSERT_TAIL(&hub->cancels, r, link);
-	s->ncancels++;
-	deadline_arm(&r->deadline, deadline_list_unless_0(hub->loop, (uint64_t)hub_settings(hub)->cancel_wait_timeout,
-							   on_deadline));
+	/* One that was for another query, which is over, serves for this one. */
+	r->is_own = requester == NULL || (r->is_own && r->query_at == s->query_at);
+	r->query_at = s->query_at;
+	if (requester != NULL)
+		join(r, requester);
+	serve_line(s->hub, r->line, NULL);
 	return true;
 }
 
 bool cancel_request_send(struct server *s)
 {
-	return s->cancel_key_size > 0 && start(s, NULL);
+	return s->cancel_key_size > 0 && ask_server(s, NULL) && (s->cancel != NULL || s->ncancels > 0);
+}
+
+static void ask_peer(struct peer *peer, struct client *requester, struct slice key)
+{
+	struct cancel_request *r = new_request(requester->hub, &peer->line, key);
+
+	if (r == NULL) {
+		client_close(requester, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	r->peer = peer;
+	cancel_key_take_hop(r->key);
+	join(r, requester);
+	serve_line(requester->hub, &peer->line, peer);
+}
+
+/* Only a query that runs for this client can be cancelled. */
+static struct server *server_to_cancel(const struct client *c)
+{
+	struct server *s = c->server;
+
+	return s == NULL || s->phase != SERVER_READY || s->cancel_key_size == 0 || !runs_something(s) ? NULL : s;
+}
+
+/* The key is one of ours. */
+static void ask_for(struct client *c, struct client *requester)
+{
+	struct server *s = server_to_cancel(c);
+
+	if (s != NULL) {
+		if (!ask_server(s, requester))
+			client_close(requester, CLOSE_OUT_OF_MEMORY);
+		return;
+	}
+	if (c->state == CLIENT_CONSOLE_WAIT) {
+		c->hub->console->on_cancel(c);
+		client_close(requester, CLOSE_CANCEL_DONE);
+		return;
+	}
+	client_close(requester, cancel_waiting(c) ? CLOSE_CANCEL_DONE : CLOSE_CANCEL_UNKNOWN);
 }
 
 void cancel_request_start(struct client *requester, struct slice key)
 {
-	struct client *c = client_by_cancel_key(requester->hub, key);
-	struct server *s = server_to_cancel(c);
+	struct client *c = cancel_key_find(requester->hub, key);
+	struct peer *peer = c != NULL ? NULL : peer_for_key(requester->hub, key);
 
 	client_enter(requester, CLIENT_CANCEL);
-	if (c != NULL && c->state == CLIENT_CONSOLE_WAIT) {
-		c->hub->console->on_cancel(c);
-		client_close(requester, CLOSE_CANCEL_DONE);
-	} else if (s == NULL || !start(s, requester)) {
+	if (c != NULL)
+		ask_for(c, requester);
+	else if (peer != NULL)
+		ask_peer(peer, requester, key);
+	else
 		client_close(requester, CLOSE_CANCEL_UNKNOWN);
+}
+
+void cancel_request_leave(struct client *requester)
+{
+	if (requester->asked == NULL)
+		return;
+	TAILQ_REMOVE(&requester->asked->requesters, &requester->waiter, link);
+	requester->asked = NULL;
+}
+
+/* ------------------------------------------------------------------ looking on, and the end of all */
+
+bool cancel_request_waits(const struct cancel_request *r)
+{
+	return r->stage == STAGE_WAITING;
+}
+
+static unsigned count_requesters(const struct cancel_request *r)
+{
+	const struct pool_client *waiter;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(waiter, &r->requesters, link)
+		n++;
+	return n;
+}
+
+void cancel_request_figures(const struct hub *hub, const struct cancel_line *line, struct cancel_figures *f)
+{
+	const struct cancel_request *r;
+
+	*f = (struct cancel_figures){0};
+	TAILQ_FOREACH(r, &hub->cancels, link) {
+		if (r->line != line)
+			continue;
+		*(r->stage == STAGE_WAITING ? &f->cl_waiting : &f->cl_active) += count_requesters(r);
+		f->sv_active += r->stage == STAGE_SENT;
+		f->sv_login += r->stage == STAGE_CONNECTING;
 	}
 }
 
 void cancel_request_close_all(struct hub *hub)
 {
-	while (!TAILQ_EMPTY(&hub->cancels))
-		finish(TAILQ_FIRST(&hub->cancels));
+	struct cancel_request *r;
+
+	TAILQ_FOREACH(r, &hub->cancels, link)
+		r->line->is_held = true;
+	while ((r = TAILQ_FIRST(&hub->cancels)) != NULL)
+		finish(r, CLOSE_CANCEL_DONE);
 }

@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "proto/out.h"
+#include "session/cancel_request.h"
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server.h"
@@ -295,6 +295,10 @@ static enum leaving leaving_of(const struct client *c, enum close_reason why)
 static void dispose_of_server(struct server *s, enum leaving how)
 {
 	s->client = NULL;
+	if (s->replication != REPLICATION_NONE) {
+		server_close(s, "replication client has gone");
+		return;
+	}
 	if (s->phase == SERVER_TASK)
 		return; /* goes to the next client when the task is done */
 	if (how != LEAVING_MID_MESSAGE && server_is_between_transactions(s))
@@ -309,6 +313,8 @@ static void destroy(struct client *c, enum close_reason why)
 	struct server *s = c->server;
 	bool was_on_console = client_is_on_console(c);
 
+	if (c->state == CLIENT_CANCEL)
+		cancel_request_leave(c);
 	pool_forget(&c->waiter);
 	uncount(c);
 	deadline_disarm(&c->deadline);
@@ -529,19 +535,4 @@ void client_log(const struct client *c, enum log_level level, const char *format
 	va_start(ap, format);
 	log_writev(level, prefix.p, format, ap);
 	va_end(ap);
-}
-
-/* Byte layout of a key: index in bytes 3 to 5, the other bytes random (client_login.c makes it). */
-struct client *client_by_cancel_key(const struct hub *hub, struct slice key)
-{
-	const uint8_t *k = (const uint8_t *)key.p;
-	struct client *c;
-
-	if (key.n != sizeof(c->cancel_key))
-		return NULL;
-	c = slab_at(hub->clients, (uint32_t)k[3] << 16 | (uint32_t)k[4] << 8 | k[5]);
-	if (c == NULL || c->state == CLIENT_CLOSED || c->login != NULL ||
-	    CRYPTO_memcmp(c->cancel_key, k, sizeof(c->cancel_key)) != 0)
-		return NULL;
-	return c;
 }

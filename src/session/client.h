@@ -8,6 +8,7 @@
 #include "net/conn.h"
 #include "net/deadline.h"
 #include "pool/pool.h"
+#include "session/cancel_key.h"
 #include "session/close_reasons.h"
 #include "session/hub.h"
 
@@ -47,15 +48,20 @@ struct client {
 	uint64_t id;
 	uint64_t unnamed;                /* which its unnamed statement is, among those of all clients; 0: it has none */
 	uint64_t connected_at, request_at;
-	uint8_t cancel_key[8];           /* holds the client's index in the slab */
+	union {
+		uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h; 0 until it has one */
+		struct cancel_request *asked; /* CANCEL: what it waits for */
+	};
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */
+	uint8_t replication;             /* enum replication: what it asked for */
 	bool is_admin;                   /* on the console: may do everything */
 	bool is_unix;
 	uint8_t nrequests;               /* for encryption, so far */
 	bool is_direct_tls;              /* began with the handshake, without SSLRequest */
 	bool is_counted;                 /* in hub->nclients */
+	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
 };
 
@@ -117,9 +123,6 @@ void client_log(const struct client *c, enum log_level level, const char *format
 const char *client_database_name(const struct client *c);
 const char *client_user_name(const struct client *c);
 const char *client_state_text(const struct client *c);
-
-/* The client with this cancel key, NULL if there is none. */
-struct client *client_by_cancel_key(const struct hub *hub, struct slice key);
 
 /* Bytes arrived during the login; returns what was taken, or CONN_CLOSED. (client_login.c) */
 size_t client_login_bytes(struct client *c, const uint8_t *p, size_t n);

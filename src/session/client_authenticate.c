@@ -14,6 +14,7 @@
 #include "proto/out.h"
 #include "session/auth_source.h"
 #include "session/client_login.h"
+#include "session/replication.h"
 #include "session/server.h"
 
 /* PgBouncer's name for itself towards PAM: existing service files go by it. */
@@ -44,6 +45,7 @@ void client_login_free(struct client_login **login)
 	free_secret(&l->target);
 	free_secret(&l->password);
 	free_secret(&l->looked_up);
+	strbuf_fini(&l->startup);
 	free(l);
 }
 
@@ -352,6 +354,7 @@ static void begin_rule(struct client *c)
 {
 	const struct hba_request request = {.is_unix = c->is_unix,
 					    .is_tls = c->conn.tls != NULL,
+					    .is_replication = c->replication == REPLICATION_PHYSICAL,
 					    .peer = &c->peer,
 					    .user = atom_slice(c->login->user),
 					    .database = atom_slice(c->login->database)};

@@ -19,6 +19,7 @@ struct login_failure {
 struct client_login {
 	struct atom *user, *database;
 	bool is_console;
+	struct strbuf startup;           /* replication: the parameters of the startup packet, raw */
 	enum auth_type type;             /* of the exchange below */
 	struct client_auth *auth;        /* the exchange of passwords, where we check them */
 	struct auth_query_ticket *query; /* while auth_query is asked */
@@ -38,6 +39,9 @@ void client_authenticate(struct client *c);
 
 /* A message of the exchange arrived. */
 size_t client_authenticate_bytes(struct client *c, const uint8_t *p, size_t n);
+
+/* The messages that greet, with what a server has told; the client's parameters are `params` from then on. */
+void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params);
 
 /* It is who it says: it is let in, or told why not. */
 void client_authenticated(struct client *c);

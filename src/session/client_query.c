@@ -90,6 +90,8 @@ static void note_begun(struct client *c, char type)
 /* Notes what the server will owe for a message. False: no memory for it, both are closed. */
 static bool note_sent(struct client *c, char type)
 {
+	if (c->replication != REPLICATION_NONE)
+		return true;
 	if (!owed_sent(&c->server->owed, type)) {
 		server_close_with_client(c->server, CLOSE_OUT_OF_MEMORY, NULL);
 		return false;
@@ -133,7 +135,7 @@ static enum verdict pass_tracked(struct client *c, const struct msg *m, struct r
 
 static enum verdict prepare_forward(struct client *c, const struct msg *m, struct request_pass *pass)
 {
-	bool is_tracked = prepared_is_tracked(c);
+	bool is_tracked = c->replication == REPLICATION_NONE && prepared_is_tracked(c);
 
 	if (m->type == 'Q' && hub_settings(c->hub)->disable_pqexec) {
 		pass_flush(pass);

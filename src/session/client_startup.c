@@ -5,7 +5,9 @@
 
 #include "proto/out.h"
 #include "proto/startup.h"
+#include "session/cancel_request.h"
 #include "session/client_login.h"
+#include "session/replication.h"
 #include "session/server.h"
 
 /* PgBouncer's limits, without the NUL. */
@@ -75,11 +77,16 @@ static bool take_options(struct client *c, struct slice options)
 	return ok;
 }
 
-/* A regular connection may say so; what a replication connection needs is not here. */
-static bool is_no_replication(struct slice value)
+static bool take_replication(struct client *c, struct slice value)
 {
-	return slice_is(value, "0") || slice_is_nocase(value, "off") || slice_is_nocase(value, "false") ||
-	       slice_is_nocase(value, "no");
+	enum replication kind;
+
+	if (!replication_parse(value, &kind)) {
+		client_close_with(c, CLOSE_BAD_REPLICATION, value.p, NULL);
+		return false;
+	}
+	c->replication = (uint8_t)kind;
+	return true;
 }
 
 static bool take_param(struct client *c, struct slice name, struct slice value)
@@ -90,8 +97,8 @@ static bool take_param(struct client *c, struct slice name, struct slice value)
 		return true;
 	if (slice_is(name, "options"))
 		return take_options(c, value);
-	if (slice_is(name, "replication") && is_no_replication(value))
-		return true;
+	if (slice_is(name, "replication"))
+		return take_replication(c, value);
 	return take_setting(c, name, value, CLOSE_BAD_PARAMETER);
 }
 
@@ -115,6 +122,26 @@ static struct slice find_param(const struct startup *s, const char *wanted)
 		if (slice_is(name, wanted))
 			found = value;
 	return found;
+}
+
+/* With a server of its own a client may say all that it could say to PostgreSQL: it is passed on as it is. */
+static bool take_params_for_replication(struct client *c, const struct startup *s)
+{
+	if (!take_replication(c, find_param(s, "replication")))
+		return false;
+	if (c->replication == REPLICATION_NONE)
+		return take_params(c, s);
+	strbuf_add_slice(&c->login->startup, s->params);
+	if (c->login->startup.failed)
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+	return !c->login->startup.failed;
+}
+
+static bool take_all_params(struct client *c, const struct startup *s)
+{
+	bool asks = find_param(s, "replication").p != NULL && !c->login->is_console;
+
+	return asks ? take_params_for_replication(c, s) : take_params(c, s);
 }
 
 static bool take_names(struct client *c, const struct startup *s)
@@ -157,9 +184,10 @@ static bool add_host_to_application_name(struct client *c)
 	return paramset_change(c->hub->params, &c->params, (size_t)i, strbuf_slice(&name));
 }
 
-/* A newer minor version or unknown protocol options: tell what we do speak. */
+/* As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do speak. */
 static void negotiate(struct client *c, const struct startup *s)
 {
+	unsigned minor = s->minor < STARTUP_NEWEST_MINOR ? s->minor : STARTUP_NEWEST_MINOR;
 	struct cursor cursor = startup_params(s);
 	struct slice name, value, unknown[16];
 	struct strbuf out;
@@ -168,10 +196,11 @@ static void negotiate(struct client *c, const struct startup *s)
 	while (startup_next_param(&cursor, &name, &value))
 		if (name.n > 5 && memcmp(name.p, "_pq_.", 5) == 0 && n < sizeof(unknown) / sizeof(unknown[0]))
 			unknown[n++] = name;
-	if (s->minor == 0 && n == 0)
+	c->has_long_key = minor >= 2;
+	if (s->minor == minor && n == 0)
 		return;
 	strbuf_init(&out);
-	startup_out_negotiate(&out, unknown, n);
+	startup_out_negotiate(&out, minor, unknown, n);
 	conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);
 }
@@ -197,8 +226,9 @@ static void log_attempt(const struct client *c)
 
 	strbuf_init_fixed(&tls, room, sizeof(room));
 	client_describe_tls(c, &tls);
-	client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s", c->login->database->text,
-		   c->login->user->text, tls.p);
+	client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s%s%s", c->login->database->text,
+		   c->login->user->text, tls.p, c->replication == REPLICATION_NONE ? "" : " replication=",
+		   c->replication == REPLICATION_NONE ? "" : replication_word(c->replication));
 }
 
 static void start(struct client *c, const struct startup *s)
@@ -208,7 +238,8 @@ static void start(struct client *c, const struct startup *s)
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
-	if (!take_names(c, s) || !take_params(c, s) || !count_in(c))
+	strbuf_init(&c->login->startup);
+	if (!take_names(c, s) || !take_all_params(c, s) || !count_in(c))
 		return;
 	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);

@@ -2,32 +2,19 @@
  * The end of a login: the client's pool, and the messages that greet it.
  */
 #include "base/clock.h"
-#include "base/sys.h"
 #include "proto/out.h"
 #include "session/client_login.h"
+#include "session/replication.h"
 #include "session/server.h"
 #include "session/timeouts.h"
-
-/*
- * Bytes 3 to 5 hold the client's index, the rest is random: five bytes that
- * somebody who wants to cancel a stranger's query would have to guess.
- */
-static void make_cancel_key(struct client *c)
-{
-	uint32_t index = slab_index(c->hub->clients, c);
-
-	sys_random(c->cancel_key, sizeof(c->cancel_key));
-	c->cancel_key[0] &= 0x7f; /* read as a process id, it is not negative */
-	c->cancel_key[3] = (uint8_t)(index >> 16);
-	c->cancel_key[4] = (uint8_t)(index >> 8);
-	c->cancel_key[5] = (uint8_t)index;
-}
 
 static void out_welcome_end(struct client *c, struct strbuf *out)
 {
 	const char *notice = hub_settings(c->hub)->login_notify_message;
+	uint8_t key[CANCEL_KEY_LONG];
 
-	out_backend_key_data(out, c->cancel_key, sizeof(c->cancel_key));
+	cancel_key_make(c);
+	out_backend_key_data(out, key, cancel_key_print(c, key));
 	if (notice[0] != '\0') {
 		const struct out_error e = {.severity = "NOTICE", .sqlstate = "00000", .message = notice};
 
@@ -68,7 +55,6 @@ static void welcome_to_console(struct client *c)
 {
 	struct strbuf out;
 
-	make_cancel_key(c);
 	strbuf_init(&out);
 	out_auth(&out, 0);
 	out_console_parameters(c, &out);
@@ -76,22 +62,30 @@ static void welcome_to_console(struct client *c)
 	finish(c, &out, CLIENT_CONSOLE);
 }
 
+void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params)
+{
+	struct strbuf out;
+
+	strbuf_init(&out);
+	paramset_unref(c->hub->params, &c->params);
+	c->params = paramset_ref(params);
+	out_auth(&out, 0);
+	strbuf_add_slice(&out, strbuf_slice(welcome));
+	params_out_status(c->hub->params, c->params, &out);
+	out_welcome_end(c, &out);
+	finish(c, &out, CLIENT_IDLE);
+}
+
 void client_login_welcome(struct client *c)
 {
 	const struct pool_session *ps = pool_session(client_pool(c));
 	struct paramset *params = paramset_ref(ps->params);
-	struct strbuf out;
 
-	strbuf_init(&out);
-	out.failed = !paramset_overlay(c->hub->params, &params, c->params);
-	paramset_unref(c->hub->params, &c->params);
-	c->params = params;
-	make_cancel_key(c);
-	out_auth(&out, 0);
-	strbuf_add_slice(&out, strbuf_slice(&ps->welcome));
-	params_out_status(c->hub->params, c->params, &out);
-	out_welcome_end(c, &out);
-	finish(c, &out, CLIENT_IDLE);
+	if (paramset_overlay(c->hub->params, &params, c->params))
+		client_login_greet(c, &ps->welcome, params);
+	else
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+	paramset_unref(c->hub->params, &params);
 }
 
 static void enter_console(struct client *c)
@@ -184,6 +178,10 @@ static void enter_pool(struct client *c)
 	if (!find_pool(c))
 		return;
 	pool = client_pool(c);
+	if (c->replication != REPLICATION_NONE) {
+		replication_await(c);
+		return;
+	}
 	if (pool_session(pool)->has_welcome) {
 		client_login_welcome(c);
 		pool_session_fill(pool);

@@ -44,6 +44,8 @@
 	X(BAD_PARAMETER, "0A000", true, WARNING, "unsupported startup parameter: %s",                                \
 	  "Name it in ignore_startup_parameters to have it dropped, or in track_extra_parameters if the server "     \
 	  "reports it.")                                                                                             \
+	X(BAD_REPLICATION, "22023", true, WARNING, "invalid value for parameter \"replication\": \"%s\"",             \
+	  "Valid values are: \"false\", 0, \"true\", 1, \"database\".")                                              \
 	X(BAD_OPTION, "0A000", true, WARNING, "unsupported startup parameter in options: %s",                        \
 	  "Name it in ignore_startup_parameters to have it dropped, or in track_extra_parameters if the server "     \
 	  "reports it.")                                                                                             \
@@ -104,6 +106,8 @@
 	X(NO_EXTENDED_CONSOLE, "0A000", true, LOG, "extended query protocol not supported by admin console",         \
 	  "Have the driver use the simple query protocol.")                                                          \
 	/* What became of the server. */                                                                             \
+	X(SERVER_REPLACED, "57P01", true, LOG, "database configuration changed",                                     \
+	  "server_fast_close is set: connect again.")                                                                \
 	X(SERVER_CRASHED, "08006", true, WARNING, "server conn crashed?", NULL)                                      \
 	X(SERVER_PROTOCOL, "08P01", true, WARNING, "broken packet from the server", NULL)                            \
 	X(PARAMETERS_REFUSED, "", true, WARNING, "%s", NULL)

@@ -53,6 +53,8 @@ static void leave_if_better(struct hub *hub, const struct host *host)
 		s->slot.close_needed = true;
 		if (s->slot.state == POOL_SERVER_IDLE)
 			server_close(s, "host cannot be reached");
+		else if (s->client != NULL)
+			server_settle(s);
 	}
 }
 

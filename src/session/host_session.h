@@ -4,6 +4,7 @@
 #pragma once
 #include "control/host_probe.h"
 #include "pool/host.h"
+#include "session/cancel_request.h"
 #include "session/hub.h"
 
 struct host_session {
@@ -11,6 +12,7 @@ struct host_session {
 	struct host *host;
 	ev_timer wake;                   /* when an attempt may begin, if somebody waits for that */
 	struct host_probe *probe;        /* see session/host_check.h; NULL: never had one */
+	struct cancel_line cancels;
 	bool is_unreachable;             /* the probe could not ask */
 };
 

@@ -19,12 +19,14 @@
 #include "pool/registry.h"
 #include "pool/stmts.h"
 #include "proto/params.h"
+#include "session/cancel_key.h"
 #include "session/close_reasons.h"
 #include "session/tls_setup.h"
 
 struct auth_queries;
 struct cancel_request;
 struct client;
+struct peer;
 struct server;
 
 /* How the program is ending, if it is. */
@@ -71,6 +73,7 @@ struct hub {
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;
 	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
+	uint8_t cancel_secret[CANCEL_SECRET_SIZE];
 	enum secret_type mock_type;      /* what most users of auth_file have */
 	enum secret_type looked_up_type; /* what auth_query found last */
 	const struct console_ops *console;
@@ -81,7 +84,8 @@ struct hub {
 	enum shutdown_mode shutdown;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
-	TAILQ_HEAD(, cancel_request) cancels; /* those under way */
+	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */
+	struct peer *peers;              /* see session/peers.h */
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
 	uint64_t last_id;

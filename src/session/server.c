@@ -298,6 +298,7 @@ void server_open(struct pool *pool, unsigned host_index)
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
 	pool_server_join(pool, &s->slot, clock_us());
+	replication_assign(s);
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
 }
@@ -488,9 +489,22 @@ void server_serve_waiting(struct pool *pool)
 		hand_over(server_of_slot(slot), waiter);
 }
 
+/* In session mode the client would find its session's state gone: it is sent away too. */
+static bool ends_session(const struct server *s)
+{
+	return s->slot.close_needed && hub_settings(s->hub)->server_fast_close;
+}
+
 void server_settle(struct server *s)
 {
-	if (s->slot.pool->settings.mode != POOL_MODE_SESSION && server_is_between_transactions(s))
+	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
+
+	/* Nobody knows what a replication connection is at. */
+	if (s->replication != REPLICATION_NONE || (is_session && !ends_session(s)) || !server_is_between_transactions(s))
+		return;
+	if (is_session && s->client != NULL)
+		server_close_with_client(s, CLOSE_SERVER_REPLACED, s->retired_because);
+	else
 		server_release(s);
 }
 

@@ -8,9 +8,11 @@
 #include "net/deadline.h"
 #include "pool/pool.h"
 #include "proto/owed.h"
+#include "proto/startup.h"
 #include "session/client.h"
 #include "session/hub.h"
 #include "session/pool_secret.h"
+#include "session/replication.h"
 
 /* What the bytes of a server are for: the state proper is the pool's (slot.state). */
 enum server_phase {
@@ -35,9 +37,6 @@ enum server_task {
 
 struct secret_renewal;
 struct server_login;
-
-/* The longest cancel key taken; 4 bytes of process id and 4 of secret in protocol 3.0. */
-#define CANCEL_KEY_MAX 8
 
 struct server {
 	struct conn conn;                /* first: a conn's callbacks cast */
@@ -67,8 +66,12 @@ struct server {
 	uint8_t nswitch, iswitch;        /* TASK_SWITCH: rows expected, rows seen */
 	uint8_t switch_index[PARAMS_MAX];
 	unsigned ncancels;               /* cancel requests for it under way: it may not change hands */
-	uint8_t cancel_key[CANCEL_KEY_MAX];
-	uint8_t cancel_key_size;
+	struct cancel_request *cancel;   /* one that has not been sent yet; NULL: none */
+	uint8_t cancel_key[STARTUP_CANCEL_KEY_MAX]; /* some servers' are longer than protocol 3.0 has them */
+	uint16_t cancel_key_size;
+	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
+	uint32_t replica_index;
+	uint64_t replica_id;
 	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
@@ -268,7 +271,10 @@ bool server_note_parameter(struct server *s, const struct msg *m);
 /* Messages that have to be seen whole are not let grow beyond this. */
 #define SERVER_WHOLE_MAX ((uint32_t)1024 * 1024)
 
-/* After a ReadyForQuery or the end of what a client sent: releases the server if the pool mode says so. */
+/*
+ * After a ReadyForQuery or the end of what a client sent, or when the server is to be replaced: releases it if the pool
+ * mode says so, or ends it if server_fast_close does. The client may be closed behind this.
+ */
 void server_settle(struct server *s);
 
 /* Whether the server could go back to its pool now. */
@@ -276,10 +282,3 @@ bool server_is_between_transactions(const struct server *s);
 
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-
-/* Cancels what the server runs, on our own account. False: the request could not even be begun. */
-bool cancel_request_send(struct server *s);
-
-/* A cancel request for what this client runs. (cancel_request.c) */
-void cancel_request_start(struct client *requester, struct slice key);
-void cancel_request_close_all(struct hub *hub);

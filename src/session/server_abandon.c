@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "proto/msg.h"
 #include "proto/out.h"
+#include "session/cancel_request.h"
 #include "session/server.h"
 
 #define NOT_READY "client disconnect while server was not ready"

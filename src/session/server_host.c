@@ -76,6 +76,7 @@ struct host_session *host_session(struct hub *hub, struct host *host)
 		return NULL;
 	hs->hub = hub;
 	hs->host = host;
+	cancel_line_init(&hs->cancels);
 	ev_init(&hs->wake, on_wake);
 	hs->wake.data = hs;
 	host->session = hs;
@@ -257,6 +258,8 @@ static void retire_servers(struct hub *hub, const struct host *host)
 		s->slot.close_needed = true;
 		if (s->slot.state == POOL_SERVER_IDLE)
 			server_close(s, "host has changed its role");
+		else if (s->client != NULL)
+			server_settle(s);
 	}
 }
 

@@ -58,6 +58,21 @@ static bool balances(const struct server *s)
 static void try_next_address(struct server *s);
 static void try_host(struct server *s);
 
+/* That it does not let somebody replicate says nothing of the pool's other clients. */
+static void refuse_replication(struct server *s, const struct close_error *e, bool is_servers)
+{
+	struct client *c = replication_client(s);
+	struct pool *pool = s->slot.pool;
+
+	server_destroy(s, e->message);
+	if (c != NULL && is_servers)
+		client_close_error(c, CLOSE_SERVER_REFUSED, e);
+	else if (c != NULL)
+		client_close_with(c, CLOSE_SERVER_DOWN, e->message, e->detail);
+	pool_session_share(pool);
+	pool_session_fill(pool);
+}
+
 /* The server is there and does not let us in, or what we know does not suffice for it. */
 static void refuse(struct server *s, const struct close_error *e, bool is_servers)
 {
@@ -65,6 +80,10 @@ static void refuse(struct server *s, const struct close_error *e, bool is_server
 	uint64_t began_at = s->slot.connected_at;
 
 	server_host_answered(s);
+	if (s->replication != REPLICATION_NONE) {
+		refuse_replication(s, e, is_servers);
+		return;
+	}
 	server_destroy(s, is_servers ? "login failed" : e->message);
 	pool_session_refused(pool, began_at, e, is_servers);
 	pool_session_share(pool);
@@ -307,6 +326,8 @@ static void send_startup(struct server *s)
 	startup_add_param(&out, SLICE_LIT("database"), slice_of(database_server_name(s->slot.pool->database)));
 	for (size_t i = 0; i < db->nparameters; i++)
 		startup_add_param(&out, slice_of(db->parameters[i].name), slice_of(db->parameters[i].value));
+	if (s->replication != REPLICATION_NONE)
+		replication_add_params(s, &out);
 	startup_end(&out, mark);
 	conn_write(&s->conn, out.p, out.n);
 	strbuf_fini(&out);
@@ -497,11 +518,21 @@ static bool take_parameter(struct server *s, const struct msg *m)
 
 static bool take_key(struct server *s, const struct msg *m)
 {
-	if (m->len < 8 || m->len > CANCEL_KEY_MAX)
+	if (m->len < STARTUP_CANCEL_KEY_MIN || m->len > STARTUP_CANCEL_KEY_MAX)
 		return false;
 	memcpy(s->cancel_key, m->body, m->len);
-	s->cancel_key_size = (uint8_t)m->len;
+	s->cancel_key_size = (uint16_t)m->len;
 	return true;
+}
+
+static void begin_replication(struct server *s)
+{
+	struct strbuf welcome = s->login->welcome;
+
+	strbuf_init(&s->login->welcome);
+	server_login_free(&s->login);
+	replication_begin(s, &welcome);
+	strbuf_fini(&welcome);
 }
 
 static void logged_in(struct server *s)
@@ -514,6 +545,10 @@ static void logged_in(struct server *s)
 		return;
 	}
 	s->status = 'I';
+	if (s->replication != REPLICATION_NONE) {
+		begin_replication(s);
+		return;
+	}
 	s->phase = SERVER_READY;
 	/* Without load balancing this is the host to stay with; with it, the next one is on already. */
 	if (!balances(s))

@@ -122,6 +122,12 @@ static void evict(const struct opening *o)
 		pool_block(pool, &o->victims_cap->blocked);
 }
 
+static bool find_opening(struct pool *pool, struct opening *o)
+{
+	return opening_find(pool, clock_us(), o) ||
+	       (o->hold == HOLD_POOL_SIZE && replication_make_room(pool) && opening_find(pool, clock_us(), o));
+}
+
 void pool_session_fill(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
@@ -130,7 +136,7 @@ void pool_session_fill(struct pool *pool)
 	pool_unblock(pool);
 	if (ps->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
 		return;
-	while (opening_find(pool, clock_us(), &o)) {
+	while (find_opening(pool, &o)) {
 		if (o.victim != NULL) {
 			evict(&o);
 			continue;
@@ -363,6 +369,17 @@ void pool_session_succeeded(struct pool *pool)
 
 /* ------------------------------------------------------------------ welcome */
 
+/* Those who want to replicate are greeted by servers of their own. */
+static struct pool_client *next_to_greet(const struct pool *pool)
+{
+	struct pool_client *w;
+
+	TAILQ_FOREACH(w, &pool->logins, link)
+		if (((struct client *)((char *)w - offsetof(struct client, waiter)))->replication == REPLICATION_NONE)
+			return w;
+	return NULL;
+}
+
 void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params)
 {
 	struct pool_session *ps = pool_session(pool);
@@ -373,7 +390,7 @@ void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, c
 	paramset_unref(ps->hub->params, &ps->params);
 	ps->params = paramset_ref((struct paramset *)params);
 	ps->has_welcome = !ps->welcome.failed;
-	while (ps->has_welcome && (w = TAILQ_FIRST(&pool->logins)) != NULL) {
+	while (ps->has_welcome && (w = next_to_greet(pool)) != NULL) {
 		struct client *c = (struct client *)((char *)w - offsetof(struct client, waiter));
 
 		pool_forget(w);

@@ -145,6 +145,8 @@ static enum verdict take_message(struct server *s, const struct msg *m)
 {
 	if (s->client == NULL)
 		return take_idle_message(s, m) ? GO_ON : BROKEN;
+	if (s->replication != REPLICATION_NONE)
+		return server_rule(m->type) == REPLY_REJECT ? BROKEN : GO_ON;
 	switch (server_rule(m->type)) {
 	case REPLY_PASS:
 		return GO_ON;

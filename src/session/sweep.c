@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "session/cancel_request.h"
 #include "session/client.h"
 #include "session/server.h"
 
@@ -41,14 +42,19 @@ static bool is_unused(const struct server *s)
 	return s->slot.state == POOL_SERVER_IDLE || s->slot.state == POOL_SERVER_NEW;
 }
 
-static void close_unused_retired(struct hub *hub)
+void sweep_close_retired(struct hub *hub)
 {
 	struct server *s;
 	uint32_t i = 0;
 
-	while ((s = slab_next(hub->servers, &i)) != NULL)
-		if (s->phase != SERVER_CLOSED && s->retired_because != NULL && is_unused(s))
+	while ((s = slab_next(hub->servers, &i)) != NULL) {
+		if (s->phase == SERVER_CLOSED || s->retired_because == NULL)
+			continue;
+		if (is_unused(s))
 			server_close(s, s->retired_because);
+		else if (s->client != NULL)
+			server_settle(s);
+	}
 }
 
 void sweep_retire_servers(struct hub *hub, const struct database *db, const char *why)
@@ -64,7 +70,7 @@ void sweep_retire_servers(struct hub *hub, const struct database *db, const char
 		s->slot.close_needed = true;
 		s->retired_because = why;
 	}
-	close_unused_retired(hub);
+	sweep_close_retired(hub);
 }
 
 void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_any *addresses, size_t n)
@@ -81,7 +87,7 @@ void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_
 		s->slot.close_needed = true;
 		s->retired_because = "DNS changed, the server's address is not among its host's any more";
 	}
-	close_unused_retired(hub);
+	sweep_close_retired(hub);
 }
 
 bool sweep_has_retired(const struct hub *hub, const struct database *db)

@@ -23,6 +23,9 @@ bool sweep_has_retired(const struct hub *hub, const struct database *db);
  */
 void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_any *addresses, size_t n);
 
+/* What these two have left goes as far as it may now: where server_fast_close has been set, clients' sessions too. */
+void sweep_close_retired(struct hub *hub);
+
 /* The database is gone: its clients are told, its servers end. */
 void sweep_remove_database(struct hub *hub, const struct database *db);
 

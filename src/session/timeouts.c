@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "session/cancel_request.h"
 #include "session/client.h"
 #include "session/server.h"
 

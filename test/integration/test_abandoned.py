@@ -3,6 +3,7 @@ A client leaves in the middle of something: what it ran is cancelled, its transa
 client has the same server, clean. What a client that took its leave had sent before is run all the same.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -939,59 +940,75 @@ def held(release):
     return lambda peer: release.wait(60)
 
 
+@contextlib.contextmanager
+def too_late(release):
+    """A server that answers "SELECT late" when it has been asked to cancel it, which goes on until released."""
+    def answer(peer, sql):
+        if sql == "SELECT late":
+            eventually(lambda: "cancel" in server.seen, "the request has come")
+            return "T" if "BEGIN" in server.seen else "I"
+        return ordinary(sql)
+
+    with Scripted(answer, held(release)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def asked_too_late(pooler, server, w):
+    """The client has asked for a cancel, and has its answer all the same."""
+    w.send_raw(query("SELECT late"))
+    eventually(lambda: "SELECT late" in server.seen, "the query runs")
+    with pooler.raw() as other:
+        other.send_raw(packet("", struct.pack("!I", 80877102) + w.key))
+        assert w.result().tags == ["SELECT 0"]
+        yield
+
+
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_no_rollback_while_a_cancel_request_is_under_way(make_pooler, mode):
     """The client has sent one, has its answer and vanishes: the signal would hit the ROLLBACK."""
     release = threading.Event()
-    with Scripted(lambda peer, sql: ordinary(sql), held(release)) as server:
+    with too_late(release) as server:
         pooler = server.pooler(make_pooler, pool_mode=mode, server_connect_timeout=60)
         w = pooler.wire()
         w.query("BEGIN")
-        with pooler.raw() as other:
-            other.send_raw(packet("", struct.pack("!I", 80877102) + w.key))
-            eventually(lambda: "cancel" in server.seen, "the request has come")
+        with asked_too_late(pooler, server, w):
             vanish(w)
             pooler.wait_log("client unexpected eof")
             with pooler.wire() as v:
                 v.send_raw(query("SELECT 1"))
                 time.sleep(0.5)
-                assert server.seen == ["BEGIN", "cancel"]
+                assert server.seen == ["BEGIN", "SELECT late", "cancel"]
                 release.set()
                 assert v.result().error is None
                 reset = ["DISCARD ALL"] if mode == "session" else []
-                assert server.seen == ["BEGIN", "cancel", "ROLLBACK", *reset, "SELECT 1"]
+                assert server.seen == ["BEGIN", "SELECT late", "cancel", "ROLLBACK", *reset, "SELECT 1"]
         assert server.logins == 1
 
 
 def test_no_reset_query_while_a_cancel_request_is_under_way(make_pooler):
     release = threading.Event()
-    with Scripted(lambda peer, sql: ordinary(sql), held(release)) as server:
+    with too_late(release) as server:
         pooler = server.pooler(make_pooler, pool_mode="session", server_connect_timeout=60)
         w = pooler.wire()
-        w.query("SELECT 1")
-        with pooler.raw() as other:
-            other.send_raw(packet("", struct.pack("!I", 80877102) + w.key))
-            eventually(lambda: "cancel" in server.seen, "the request has come")
+        with asked_too_late(pooler, server, w):
             terminate(w)
             pooler.wait_pool(sv_being_canceled=1)
-            assert server.seen == ["SELECT 1", "cancel"]
+            assert server.seen == ["SELECT late", "cancel"]
             release.set()
             wait_settled(pooler)
-        assert server.seen == ["SELECT 1", "cancel", "DISCARD ALL"]
+        assert server.seen == ["SELECT late", "cancel", "DISCARD ALL"]
         assert server.logins == 1
 
 
 def test_a_cancel_request_that_is_never_answered(make_pooler):
     """It may still be carried out when the server goes on, in whatever runs there by then: nobody gets it any more."""
     release = threading.Event()
-    with Scripted(lambda peer, sql: ordinary(sql), held(release)) as server:
+    with too_late(release) as server:
         pooler = server.pooler(make_pooler, server_connect_timeout=60)
         w = pooler.wire()
-        w.query("SELECT 1")
-        with pooler.raw() as other:
-            w.query("BEGIN")
-            other.send_raw(packet("", struct.pack("!I", 80877102) + w.key))
-            eventually(lambda: "cancel" in server.seen, "the request has come")
+        w.query("BEGIN")
+        with asked_too_late(pooler, server, w):
             vanish(w)
             assert_goes_on(pooler, server)
         release.set()

@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+import random
 import select
 import socket
 import threading
 import time
 
+import pytest
 from harness.system import eventually
-from harness.wire import CANCEL_REQUEST, FakeServer, packet, query
+from harness.wire import CANCEL_REQUEST, FakeServer, execute, extended, packet, parse, query, sync
 
 
 def running(pg, text="pg_sleep"):
@@ -74,19 +76,91 @@ def test_an_idle_client_cancels_nobody(make_pooler, pg):
         assert other.result().error is None
 
 
+# A client that waits for a server
+
+@contextlib.contextmanager
+def waiting(make_pooler, request, **settings):
+    """A pooler whose only server is busy, and a client that has sent a request and waits."""
+    pooler = make_pooler(default_pool_size=1, **settings)
+    with pooler.wire() as other, pooler.wire() as w:
+        other.query("BEGIN")
+        w.send_raw(request)
+        pooler.wait_pool(cl_waiting=1)
+        yield pooler, other, w
+
+
+@pytest.mark.parametrize("request_", [query("SELECT 'served'"), query("BEGIN"), extended("SELECT 'served'") + sync(),
+                                      parse("SELECT 1", "named") + sync(), query("SELECT '" + "x" * 20000 + "'")],
+                         ids=["simple", "begin", "extended", "parse", "large"])
+def test_a_waiting_query_is_cancelled_and_its_client_goes_on(make_pooler, request_):
+    with waiting(make_pooler, request_) as (pooler, other, w):
+        w.cancel()
+        result = w.result()
+        assert result.types == "EZ" and result.status == "I"
+        assert (result.error["S"], result.error["C"]) == ("ERROR", "57014")
+        assert result.error["M"] == "canceling statement due to user request"
+        pooler.wait_pool(cl_waiting=0)
+        other.query("COMMIT")
+        assert w.value("SELECT 'next'") == "next"
+
+
+def test_of_several_waiting_queries_the_first_is_cancelled(make_pooler):
+    requests = query("SELECT 1") + extended("SELECT 2") + sync() + query("SELECT 3")
+    with waiting(make_pooler, requests) as (pooler, other, w):
+        w.cancel()
+        assert w.result().types == "EZ"
+        w.cancel()
+        assert w.result().types == "EZ"
+        pooler.wait_pool(cl_waiting=1)
+        other.query("COMMIT")
+        assert w.result().value == "3"
+
+
+@pytest.mark.parametrize("request_", [extended("SELECT 'served'"), parse("SELECT 1") + execute() + query("SELECT 1"),
+                                      query("SELECT '" + "x" * 500000 + "'")], ids=["no sync", "mixed", "huge"])
+def test_what_a_waiting_client_has_not_finished_is_not_cancelled(make_pooler, request_):
+    """Where an error would have to be answered without knowing what it ends, the request is ignored."""
+    with waiting(make_pooler, request_) as (pooler, other, w):
+        w.cancel()
+        assert pooler.pool()["cl_waiting"] == "1"
+        assert not select.select([w.sock], [], [], 0)[0]
+        other.query("COMMIT")
+        w.send_raw(sync())
+        assert w.result().messages
+
+
+def test_a_query_that_was_cancelled_while_it_waited_never_runs(make_pooler, pg):
+    pg.psql("CREATE TABLE IF NOT EXISTS never (x int); TRUNCATE never; GRANT ALL ON never TO app")
+    with waiting(make_pooler, query("INSERT INTO never VALUES (1)")) as (pooler, other, w):
+        w.cancel()
+        assert w.result().error["C"] == "57014"
+        other.query("COMMIT")
+        assert w.value("SELECT count(*) FROM never") == "0"
+
+
 def test_a_waiting_client_cancels_nobody(make_pooler, pg):
     pooler = make_pooler(default_pool_size=1)
-    with pooler.wire() as waiting, pooler.wire() as other:
-        waiting.value("SELECT 1")
+    with pooler.wire() as w, pooler.wire() as other:
+        w.value("SELECT 1")
         other.send_raw(query("SELECT pg_sleep(1.5)"))
         eventually(lambda: running(pg) == 1, "the query runs")
-        waiting.send_raw(query("SELECT 'served'"))
+        w.send_raw(query("SELECT 'served'"))
         pooler.wait_pool(cl_waiting=1)
-        waiting.cancel()
+        for _ in range(10):
+            w.cancel()
         assert other.result().error is None
-        # Whether the waiting query was given up or not: its client gets an answer.
-        result = waiting.result()
-        assert result.messages and (result.error or result.value == "served")
+
+
+def test_the_queue_goes_on_without_whom_was_cancelled(make_pooler):
+    with waiting(make_pooler, query("SELECT 'first'")) as (pooler, other, w):
+        with pooler.wire() as third:
+            third.send_raw(query("SELECT 'third'"))
+            pooler.wait_pool(cl_waiting=2)
+            w.cancel()
+            assert w.result().error["C"] == "57014"
+            w.send("X")
+            other.query("COMMIT")
+            assert third.result().value == "third"
 
 
 def test_a_wrong_key_cancels_nobody(pooler, pg):
@@ -153,7 +227,7 @@ def test_keys_differ(pooler):
     assert len(keys) == 20
 
 
-# cancel_wait_timeout
+# Requests wait for each other
 
 def ask_to_cancel(pooler, w):
     """A request whose end is not waited for."""
@@ -162,11 +236,16 @@ def ask_to_cancel(pooler, w):
     return other
 
 
+def is_open(other):
+    return not select.select([other.sock], [], [], 0)[0]
+
+
 def without_end(requests):
     """A server that answers each query when told so, and keeps requests to cancel open."""
     def script(peer):
         startup = peer.read_startup()
         if "cancel" in startup:
+            peer.key = startup["cancel"]
             requests.append(peer)
             peer.recv()
         peer.welcome()
@@ -178,9 +257,120 @@ def without_end(requests):
                 peer.go_on = threading.Event()
                 peer.go_on.wait(60)
             peer.send("C", b"SELECT 0\0")
-            peer.ready()
+            peer.ready("T" if body.startswith(b"wait in") else "I")
     return FakeServer(script)
 
+
+@contextlib.contextmanager
+def busy(make_pooler, n, **settings):
+    """n clients with a query each that runs until told otherwise, as (pooler, requests, [(client, server)])."""
+    requests = []
+    with without_end(requests) as server, contextlib.ExitStack() as stack:
+        pooler = make_pooler(databases={"app": server.entry}, default_pool_size=n, **settings)
+        pairs = []
+        for _ in range(n):
+            w = stack.enter_context(pooler.wire())
+            w.send_raw(query("wait"))
+            known = [backend for _, backend in pairs]
+            [backend] = eventually(lambda: [p for p in running_on(server) if p not in known], "the query runs")
+            pairs.append((w, backend))
+        yield pooler, requests, pairs
+        for _, backend in pairs:
+            backend.go_on.set()
+
+
+def running_on(server):
+    return [peer for peer in server.peers if hasattr(peer, "go_on") and not peer.go_on.is_set()]
+
+
+def let_end(peer):
+    peer.sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_so_many_requests_are_under_way_to_a_host_at_a_time(make_pooler):
+    with busy(make_pooler, 5, host_connect_parallel=2) as (pooler, requests, pairs):
+        asking = [ask_to_cancel(pooler, w) for w, _ in pairs]
+        pooler.wait_pool(cl_active_cancel_req=2, cl_waiting_cancel_req=3, sv_active_cancel=2)
+        eventually(lambda: len(requests) == 2, "the server is asked twice")
+        for i in range(5):
+            eventually(lambda: len(requests) > i, "the next request comes")
+            assert len(requests) <= i + 2
+            let_end(requests[i])
+        assert all(other.drain() == [] for other in asking)
+        pooler.wait_pool(cl_active_cancel_req=0, cl_waiting_cancel_req=0, sv_active_cancel=0)
+
+
+def test_a_request_whose_query_is_over_before_its_turn_is_never_sent(make_pooler):
+    with busy(make_pooler, 2, host_connect_parallel=1) as (pooler, requests, [(a, _), (b, server_of_b)]):
+        first = ask_to_cancel(pooler, a)
+        eventually(lambda: requests, "the server is asked")
+        second = ask_to_cancel(pooler, b)
+        pooler.wait_pool(cl_waiting_cancel_req=1)
+        server_of_b.go_on.set()
+        assert b.result().tags == ["SELECT 0"]
+        let_end(requests[0])
+        assert first.drain() == [] and second.drain() == []
+        assert b.query("SELECT 1").tags == ["SELECT 0"]
+        assert len(requests) == 1
+
+
+def test_requests_that_wait_for_the_same_server_are_one(make_pooler):
+    with busy(make_pooler, 2, host_connect_parallel=1) as (pooler, requests, [(a, _), (b, _)]):
+        first = ask_to_cancel(pooler, a)
+        eventually(lambda: requests, "the server is asked")
+        others = [ask_to_cancel(pooler, b) for _ in range(20)]
+        pooler.wait_pool(cl_waiting_cancel_req=1)
+        # One that gives up costs the others nothing.
+        others.pop(7).close()
+        let_end(requests[0])
+        eventually(lambda: len(requests) == 2, "the second request comes")
+        assert first.drain() == []
+        assert all(is_open(other) for other in others)
+        let_end(requests[1])
+        assert all(other.drain() == [] for other in others)
+        assert len(requests) == 2
+
+
+def test_a_second_request_behind_one_that_was_sent_is_for_the_next_query(make_pooler):
+    """In a transaction the server stays with its client. The first request may have come too early to do anything."""
+    requests = []
+    with without_end(requests) as server:
+        pooler = make_pooler(databases={"app": server.entry})
+        with pooler.wire() as w:
+            w.send_raw(query("wait in a transaction"))
+            [backend] = eventually(lambda: running_on(server), "the query runs")
+            first = ask_to_cancel(pooler, w)
+            eventually(lambda: len(requests) == 1, "the server is asked")
+            backend.go_on.set()
+            assert w.result().status == "T"
+            w.send_raw(query("wait in the same"))
+            eventually(lambda: not backend.go_on.is_set(), "the next query runs")
+            second = ask_to_cancel(pooler, w)
+            pooler.wait_pool(cl_waiting_cancel_req=1)
+            let_end(requests[0])
+            assert first.drain() == []
+            eventually(lambda: len(requests) == 2, "the server is asked again")
+            let_end(requests[1])
+            assert second.drain() == []
+            backend.go_on.set()
+            assert w.result().status == "T"
+
+
+def test_a_request_between_two_queries_of_a_transaction_is_not_sent(make_pooler):
+    requests = []
+    with without_end(requests) as server:
+        pooler = make_pooler(databases={"app": server.entry})
+        with pooler.wire() as w:
+            w.send_raw(query("wait in a transaction"))
+            [backend] = eventually(lambda: running_on(server), "the query runs")
+            backend.go_on.set()
+            assert w.result().status == "T"
+            w.cancel()
+            assert requests == []
+            assert w.query("SELECT 1").tags == ["SELECT 0"]
+
+
+# cancel_wait_timeout
 
 def test_cancel_wait_timeout_gives_up(make_pooler):
     """The server has the request, so it may still hit: nobody else gets that connection."""
@@ -262,3 +452,95 @@ def test_cancel_wait_timeout_of_0_is_no_bound(make_pooler):
                 assert other.drain() == []
             server.peers[0].go_on.set()
             assert w.result().tags == ["SELECT 0"]
+
+
+# The race
+
+ROUNDS = 10000
+
+
+class Asker(threading.Thread):
+    """Runs short queries and asks, at random moments, that they be cancelled; waits for every second request to end."""
+
+    def __init__(self, pooler, number, rounds):
+        super().__init__()
+        self.pooler, self.number, self.rounds = pooler, number, rounds
+        self.random = random.Random(number)
+        self.cancelled, self.faults = 0, []
+
+    def run(self):
+        try:
+            with self.pooler.wire(timeout=60) as w:
+                for i in range(self.rounds):
+                    self.round(w, i)
+        except Exception as error:
+            self.faults.append(repr(error))
+
+    def round(self, w, i):
+        span = self.random.choice((0, 0, 0.0005, 0.002))
+        w.send_raw(query(f"SELECT 'asker {self.number} {i}', pg_sleep({span})"))
+        time.sleep(self.random.choice((0, 0, 0.0002, 0.001)))
+        with ask_to_cancel(self.pooler, w) as other:
+            if i % 2:
+                # PostgreSQL has signalled, if ever it does, when it closes: the next query has nothing to fear.
+                other.drain()
+                self.check(w.result(), i)
+                self.check(w.query(f"SELECT 'asker {self.number} {i}'"), i, may_be_cancelled=False)
+            else:
+                self.check(w.result(), i)
+                # The same client's next query is all that a request may still hit.
+                self.check(w.query(f"SELECT 'asker {self.number} {i}'"), i)
+                other.drain()
+
+    def check(self, result, i, may_be_cancelled=True):
+        if result.error is None:
+            if result.rows[0][0] != f"asker {self.number} {i}":
+                self.faults.append(f"round {i}: another's answer: {result.rows}")
+        elif may_be_cancelled and result.error["C"] == "57014" and result.status == "I":
+            self.cancelled += 1
+        else:
+            self.faults.append(f"round {i}: {result.error}")
+
+
+class Victim(threading.Thread):
+    """Shares the servers, and asks for nothing."""
+
+    def __init__(self, pooler, number, is_over):
+        super().__init__()
+        self.pooler, self.number, self.is_over = pooler, number, is_over
+        self.queries, self.faults = 0, []
+
+    def run(self):
+        try:
+            with self.pooler.wire(timeout=60) as w:
+                while not self.is_over.is_set():
+                    text = f"victim {self.number} {self.queries}"
+                    result = w.query(f"SELECT '{text}'")
+                    self.queries += 1
+                    if result.error is not None or result.rows != [[text]]:
+                        self.faults.append(f"{text}: {result.error or result.rows}")
+        except Exception as error:
+            self.faults.append(repr(error))
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_race_of_thousands_of_cancels_hits_nobody_elses_query(make_pooler, mode):
+    """
+    Eight clients ask for cancels of short queries, four others just use the same three servers. Session pooling is
+    the control: nobody shares a server while it has one, so it gets fewer rounds, and a server for each.
+    """
+    rounds = ROUNDS if mode == "transaction" else ROUNDS // 10
+    pooler = make_pooler(pool_mode=mode, default_pool_size=3 if mode == "transaction" else 20)
+    is_over = threading.Event()
+    askers = [Asker(pooler, n, rounds // 8) for n in range(8)]
+    victims = [Victim(pooler, n, is_over) for n in range(4)]
+    for thread in askers + victims:
+        thread.start()
+    for thread in askers:
+        thread.join()
+    is_over.set()
+    for thread in victims:
+        thread.join()
+    assert [fault for thread in askers + victims for fault in thread.faults] == []
+    assert sum(thread.cancelled for thread in askers) > rounds / 50
+    assert all(thread.queries > 100 for thread in victims)

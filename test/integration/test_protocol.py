@@ -34,19 +34,6 @@ def test_both_encryptions_are_declined_in_turn(pooler):
         w.login("app", "app")
 
 
-@pytest.mark.parametrize("version, extra", [(0x30002, {}), (0x30063, {}), (0x30000, {"_pq_.something": "x"}),
-                                            (0x30002, {"_pq_.a": "1", "_pq_.b": "2"})])
-def test_higher_minor_versions_are_negotiated_down(pooler, version, extra):
-    with pooler.raw() as w:
-        assert w.try_login("app", "app", version=version, **extra) is None
-        minor, n = struct.unpack_from("!II", w.negotiated)
-        assert minor in (0, 0x30000)
-        assert n == len(extra)
-        assert [name.decode() for name in w.negotiated[8:].split(b"\0")[:-1]] == list(extra)
-        assert len(w.key) == 8
-        assert w.value("SELECT 1") == "1"
-
-
 @pytest.mark.parametrize("version", [0x20000, 0x10000, 0x40000, 0, 0xffffffff])
 def test_other_versions_are_refused(pooler, version):
     with pooler.raw() as w:

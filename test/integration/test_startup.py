@@ -291,26 +291,9 @@ def test_wrong_command_line_setting(idle_pooler):
     assert "default_pool_size" in done.stderr and "many" in done.stderr
 
 
-@pytest.mark.parametrize("option", [(), ("--check",)], ids=["start", "check"])
-def test_settings_of_a_later_version_are_named_in_one_warning(make_pooler, option):
-    pooler = make_pooler(start=False, peer_id=3, server_fast_close=1, default_pool_size=3,
-                         pkt_buf=8192)
-    if option:
-        lines = pooler.run(*option, pooler.ini).stderr.splitlines()
-    else:
-        pooler.start()
-        lines = pooler.log().splitlines()
-    [line] = [line for line in lines if "later" in line]
-    assert pooler.ini in line
-    assert "peer_id" in line and "server_fast_close" in line
-    # What is at its default, has its effect, or needs none in this program.
-    for name in ("suspend_timeout", "default_pool_size", "pkt_buf"):
-        assert name not in line
-
-
 def test_no_warning_without_reason(make_pooler):
     pooler = make_pooler()
-    assert "later" not in pooler.log() and "WARNING" not in pooler.log()
+    assert "WARNING" not in pooler.log()
 
 
 def test_started_as_pgbouncer(make_pooler):

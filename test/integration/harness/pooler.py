@@ -58,7 +58,7 @@ class Pooler:
     """
 
     def __init__(self, pg, databases=None, users=None, userlist=None, section="pgbouncer", start=True, args=(),
-                 **settings):
+                 peers=None, **settings):
         self.pg = pg
         self.directory = tempfile.mkdtemp(prefix="pgsluice-", dir="/tmp")
         os.chmod(self.directory, 0o755)
@@ -77,6 +77,7 @@ class Pooler:
                 entry = {"host": "127.0.0.1", "port": pg.port, **entry}
             self.databases[name] = entry
         self.users = users or {}
+        self.peers = peers or {}
         self.userlist = userlist if userlist is not None else {
             name: "" for name in ("app", "other", "plain_user", "md5_user", "scram_user", "postgres", "stats")}
         self.settings = {
@@ -101,6 +102,7 @@ class Pooler:
         lines = ["[databases]"]
         lines += [f"{name} = {connection_text(entry)}" for name, entry in self.databases.items()]
         lines += ["[users]"] + [f"{name} = {connection_text(entry)}" for name, entry in self.users.items()]
+        lines += ["[peers]"] + [f"{number} = {connection_text(entry)}" for number, entry in self.peers.items()]
         lines += [f"[{self.section}]"]
         lines += [f"{name} = {value}" for name, value in self.settings.items() if value is not None]
         return "\n".join(lines) + "\n"

@@ -337,23 +337,11 @@ static void peers_have_a_number_and_a_host(void **state)
 	assert_string_equal(f.conf->peers->next->host, "b");
 	assert_int_equal(f.conf->peers->next->port, 7);
 	assert_int_equal(f.conf->peers->next->overrides.number[SETTING_default_pool_size], 3);
-	assert_non_null(strstr(f.problems.warnings.p, "[peers]"));
+	assert_int_equal(f.problems.nwarnings, 0);
 	done(&f);
 	check_error(MAIN "[peers]\n0 = host=x\n", "t.ini:3: 0: no peer's number; accepted: an integer from 1 to 65535\n");
 	check_error(MAIN "[peers]\n1 = port=1\n", "t.ini:3: 1: host is missing\n");
 	check_error(MAIN "[peers]\n1 = host=x pool_mode=session\n", "t.ini:3: 1: pool_mode: unknown key\n");
-}
-
-static void settings_without_effect_yet_share_one_warning(void **state)
-{
-	struct fixture f = load_valid(MAIN "server_fast_close = 1\nsuspend_timeout = 10\npkt_buf = 8192\nsbuf_loopcnt = 0\n"
-				      "peer_id = 1\n[users]\nu = max_user_connections=5 max_user_client_connections=5\n");
-
-	(void)state;
-	assert_int_equal(f.problems.nwarnings, 1);
-	assert_string_equal(f.problems.warnings.p, "t.ini: without effect in this version, to come with a later one: "
-			    "peer_id, server_fast_close\n");
-	done(&f);
 }
 
 static void the_auth_file_is_part_of_the_snapshot(void **state)
@@ -515,7 +503,6 @@ int main(void)
 		cmocka_unit_test(no_message_has_a_password),
 		cmocka_unit_test(users_have_settings_of_their_own),
 		cmocka_unit_test(peers_have_a_number_and_a_host),
-		cmocka_unit_test(settings_without_effect_yet_share_one_warning),
 		cmocka_unit_test(the_auth_file_is_part_of_the_snapshot),
 		cmocka_unit_test(the_files_of_rules_and_maps_are_part_of_the_snapshot),
 		cmocka_unit_test(it_is_known_where_each_value_was_said),

@@ -79,7 +79,7 @@ static void requests_are_told_apart(void **state)
 	assert_int_equal(parse("\0\0\0\x09\x04\xd2\x16\x2f\0", 9, &s), STARTUP_BAD);
 	assert_int_equal(parse("\0\0\0\x09\0\2\0\0\0", 9, &s), STARTUP_OLD_PROTOCOL);
 	assert_int_equal(parse("\0\0\0\x09\0\4\0\1\0", 9, &s), STARTUP_BAD);
-	assert_string_equal(s.error, "unsupported frontend protocol 4.1: server supports 3.0 to 3.0");
+	assert_string_equal(s.error, "unsupported frontend protocol 4.1: server supports 3.0 to 3.2");
 }
 
 static void a_cancel_key_may_be_longer_than_protocol_3_0_has_it(void **state)
@@ -224,12 +224,12 @@ static void our_own_packets_read_back(void **state)
 static void negotiation_names_what_is_not_known(void **state)
 {
 	const struct slice unknown[] = {SLICE_LIT("_pq_.a"), SLICE_LIT("_pq_.b")};
-	const char expected[] = "v\0\0\0\x1a\0\3\0\0\0\0\0\2_pq_.a\0_pq_.b\0";
+	const char expected[] = "v\0\0\0\x1a\0\3\0\2\0\0\0\2_pq_.a\0_pq_.b\0";
 	struct strbuf b;
 
 	(void)state;
 	strbuf_init(&b);
-	startup_out_negotiate(&b, unknown, 2);
+	startup_out_negotiate(&b, 2, unknown, 2);
 	assert_int_equal(b.n, sizeof(expected) - 1);
 	assert_memory_equal(b.p, expected, b.n);
 	strbuf_fini(&b);

@@ -128,6 +128,9 @@ static void columns_are_those_of_pgbouncer(void **state)
 		       "xact_time N, query_time N, wait_time N, avg_client_parse_count N, avg_server_parse_count N, "
 		       "avg_bind_count N");
 	assert_columns(&table_totals, "name s, value N");
+	assert_columns(&table_peers, "peer_id i, host s, port i, pool_size i");
+	assert_columns(&table_peer_pools, "peer_id i, cl_active_cancel_req i, cl_waiting_cancel_req i, sv_active_cancel i, "
+					  "sv_login i");
 	assert_columns(&table_config, "key s, value s, default s, changeable s");
 	assert_columns(&table_lists, "list s, items i");
 	assert_columns(&table_mem, "name s, size i, used i, free i, memtotal i");

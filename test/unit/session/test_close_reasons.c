@@ -28,7 +28,7 @@ static const char *const pgbouncers[] = {
 	"idle transaction timeout", "transaction timeout", "client_idle_timeout", "suspend_timeout",
 	/* server */
 	"server login has been failing, cached error: %s (server_login_retry)", "server conn crashed?",
-	"server DNS lookup failed", "connect timeout", "login failed",
+	"server DNS lookup failed", "connect timeout", "login failed", "database configuration changed",
 	/* admin */
 	"pooler is shutting down", "server shutting down", "admin forced disconnect",
 	/* protocol */
@@ -37,7 +37,8 @@ static const char *const pgbouncers[] = {
 };
 
 /* Those that PgBouncer has no text for, or words with the field at fault. */
-static const char *const ours[] = {"%s too long", "broken packet from the server"};
+static const char *const ours[] = {"%s too long", "broken packet from the server", "prepared statement is too long",
+				    "invalid value for parameter \"replication\": \"%s\""};
 
 static bool is_in(const char *text, const char *const *list, size_t n)
 {
