@@ -397,15 +397,13 @@ static enum prepared_verdict use_named(struct request_pass *pass, const struct m
 				       const struct stmt_named *named)
 {
 	struct stmt_ops *ops = &pass->client->server->prepared->ops;
-	uint64_t before = owed_next(&pass->client->server->owed);
 	bool is_known = named->stmt->shape != 0, is_outdated = false;
 
 	if (prepared_ensure(pass, named->stmt) == PREPARED_WAIT)
 		return PREPARED_WAIT;
 	/* Where nothing has changed and nothing is asked for it does not matter who relies on what. */
 	if (is_known && stmt_ops_awaits_shape(ops, named->stmt) && relies_on_shape(pass, m, named)) {
-		if (owed_next(&pass->client->server->owed) != before)
-			prepared_put_flush(pass);
+		prepared_put_flush(pass);
 		return PREPARED_WAIT;
 	}
 	if (named->version != named->stmt->version) {

@@ -13,6 +13,7 @@
 static struct stmts *all;
 static struct stmt_names *names;
 static struct stmt *one, *two;
+static size_t texts;             /* the atoms that are no names: the statements' texts */
 
 static int set_up(void **state)
 {
@@ -21,6 +22,7 @@ static int set_up(void **state)
 	names = stmt_names_new(all);
 	one = stmts_get(all, NULL, STMT_PARSED, SLICE_LIT("SELECT 1"));
 	two = stmts_get(all, NULL, STMT_PARSED, SLICE_LIT("SELECT 2"));
+	texts = atom_count();
 	return names == NULL || one == NULL || two == NULL;
 }
 
@@ -112,6 +114,38 @@ static void names_keep_references_and_are_counted_at_their_statements(void **sta
 	assert_int_equal(one->nclients, 1);
 }
 
+static void a_name_knows_the_version_it_was_given_in(void **state)
+{
+	(void)state;
+	stmt_names_set(names, SLICE_LIT("a"), one);
+	one->version++;
+	assert_int_equal(stmt_names_find(names, SLICE_LIT("a"))->version, one->version - 1);
+	stmt_names_renew(names, SLICE_LIT("a"));
+	assert_int_equal(stmt_names_find(names, SLICE_LIT("a"))->version, one->version);
+	stmt_names_renew(names, SLICE_LIT("b"));
+}
+
+static void a_statement_is_found_by_its_name_on_servers(void **state)
+{
+	(void)state;
+	stmt_names_set(names, SLICE_LIT("a"), one);
+	assert_ptr_equal(stmt_names_by_stmt(names, stmt_name(one)), stmt_names_find(names, SLICE_LIT("a")));
+	assert_null(stmt_names_by_stmt(names, stmt_name(two)));
+}
+
+static void all_names_but_the_empty_one_are_cleared(void **state)
+{
+	(void)state;
+	stmt_names_set(names, SLICE_LIT(""), one);
+	stmt_names_set(names, SLICE_LIT("a"), two);
+	assert_true(stmt_names_clear_named(names));
+	assert_int_equal(stmt_names_count(names), 1);
+	assert_ptr_equal(meant_by(""), one);
+	stmt_names_drop(names, SLICE_LIT(""));
+	assert_true(stmt_names_clear_named(names));
+	assert_int_equal(stmt_names_count(names), 0);
+}
+
 static void names_of_clients_share_their_atoms(void **state)
 {
 	struct stmt_names *other = stmt_names_new(all);
@@ -119,12 +153,12 @@ static void names_of_clients_share_their_atoms(void **state)
 	(void)state;
 	stmt_names_set(names, SLICE_LIT("a"), one);
 	stmt_names_set(other, SLICE_LIT("a"), two);
-	assert_int_equal(atom_count(), 1);
+	assert_int_equal(atom_count(), texts + 1);
 	assert_ptr_equal(meant_by("a"), one);
 	stmt_names_drop(names, SLICE_LIT("a"));
 	assert_null(meant_by("a"));
 	stmt_names_free(&other);
-	assert_int_equal(atom_count(), 0);
+	assert_int_equal(atom_count(), texts);
 }
 
 static void names_are_what_their_first_63_bytes_are(void **state)
@@ -247,7 +281,7 @@ static void they_agree_with_an_array_after_random_steps(void **state)
 		clients += model[i] == one;
 	}
 	assert_int_equal(one->nclients, clients);
-	assert_int_equal(atom_count(), n);
+	assert_int_equal(atom_count(), texts + n);
 }
 
 #define CLAIM(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -260,6 +294,9 @@ int main(void)
 		CLAIM(a_name_set_again_means_something_else),
 		CLAIM(a_name_may_be_set_to_what_it_means_already),
 		CLAIM(names_keep_references_and_are_counted_at_their_statements),
+		CLAIM(a_name_knows_the_version_it_was_given_in),
+		CLAIM(a_statement_is_found_by_its_name_on_servers),
+		CLAIM(all_names_but_the_empty_one_are_cleared),
 		CLAIM(names_of_clients_share_their_atoms),
 		CLAIM(names_are_what_their_first_63_bytes_are),
 		CLAIM(an_atom_does_instead_of_its_text),

@@ -209,10 +209,12 @@ static void whole_messages_are_as_the_manual_says(void **state)
 	prepare_out_bind(&b, SLICE_LIT("p"), SLICE_LIT("s"));
 	prepare_out_execute(&b, SLICE_LIT("p"));
 	prepare_out_close(&b, 'S', SLICE_LIT("s"));
+	prepare_out_describe(&b, 'P', SLICE_LIT("p"));
 	assert_wrote("P\0\0\0\x0fs\0SELECT\0\0\0"
 		     "B\0\0\0\x0ep\0s\0\0\0\0\0\0\0"
 		     "E\0\0\0\x0ap\0\0\0\0\0"
-		     "C\0\0\0\7Ss\0");
+		     "C\0\0\0\7Ss\0"
+		     "D\0\0\0\7Pp\0");
 }
 
 static void a_parse_head_announces_the_rest(void **state)
