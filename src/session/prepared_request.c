@@ -249,11 +249,14 @@ static enum prepared_verdict parse_named(struct request_pass *pass, const struct
 static bool is_bound_at_once(const struct request_pass *pass, const struct msg *m)
 {
 	size_t pos = pass->pos + MSG_HEADER_SIZE + m->len;
+	struct prepare_head h;
 	struct msg next;
 
 	while (pos < pass->n && msg_peek(pass->p + pos, pass->n - pos, INT32_MAX, &next) == PEEK_OK) {
+		if (next.type == 'B')
+			return prepare_read(&next, &h) == PEEK_OK && h.statement.n == 0;
 		if (next.type != 'D')
-			return next.type == 'B';
+			return false;
 		if (next.have < next.len)
 			return false;
 		pos += MSG_HEADER_SIZE + next.len;

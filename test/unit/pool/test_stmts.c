@@ -137,7 +137,7 @@ static void the_text_is_a_parsed_ones_query_and_the_whole_of_the_others(void **s
 
 static void each_scope_has_statements_of_its_own_and_texts_are_shared(void **state)
 {
-	int here, there;
+	const int here = 0, there = 0;
 	struct stmt *a = stmts_get(all, &here, STMT_PARSED, SLICE_LIT("SELECT 1"));
 	struct stmt *b = stmts_get(all, &there, STMT_PARSED, SLICE_LIT("SELECT 1"));
 
