@@ -53,6 +53,7 @@ enum target_session_attrs {
 };
 enum server_down_action { SERVER_DOWN_FAIL, SERVER_DOWN_WAIT };
 enum server_abandoned { SERVER_ABANDONED_ROLLBACK, SERVER_ABANDONED_CLOSE };
+enum result_change { RESULT_CHANGE_RETRY, RESULT_CHANGE_ERROR };
 enum prepared_unnamed { PREPARED_UNNAMED_OFF, PREPARED_UNNAMED_CACHE };
 enum sqlstate_compat { SQLSTATE_COMPAT_POSTGRESQL, SQLSTATE_COMPAT_PGBOUNCER };
 

@@ -53,6 +53,8 @@ bool prepared_can_read(const struct client *c, const struct msg *m)
 		return true;
 	if (m->type == 'Q')
 		return !is_within(m, PARSE_MAX) || !sql_is_candidate((const char *)m->body, m->have);
+	if (m->type == 'E')
+		return c->prepared == NULL || c->prepared->sql.verb == SQL_OTHER || m->have > HEAD_MAX;
 	if (!has_head(m->type))
 		return true;
 	/* Of a name without end the server may think what it likes. */
@@ -376,7 +378,10 @@ static bool is_described_at_once(const struct request_pass *pass, const struct m
 /* Whether the client goes by what it was told before of the rows that come, and will not be told anew. */
 static bool relies_on_shape(const struct request_pass *pass, const struct msg *m, const struct stmt_named *named)
 {
-	return m->type == 'B' && !is_described_at_once(pass, m) &&
+	bool is_told = hub_settings(pass->client->hub)->prepared_result_change == RESULT_CHANGE_RETRY &&
+		       is_described_at_once(pass, m);
+
+	return m->type == 'B' && !is_told &&
 	       !stmt_ops_has_named(&pass->client->server->prepared->ops, named->name);
 }
 

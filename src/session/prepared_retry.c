@@ -62,7 +62,8 @@ bool prepared_may_replay(const struct server *s)
 {
 	const struct prepared_server *ps = s->prepared;
 
-	return ps->replay == REPLAY_RECORDING && s->client != NULL && s->client->remain == 0 && s->owed.n <= 1 &&
+	return hub_settings(s->hub)->prepared_result_change == RESULT_CHANGE_RETRY &&
+	       ps->replay == REPLAY_RECORDING && s->client != NULL && s->client->remain == 0 && s->owed.n <= 1 &&
 	       s->status == 'I' && !s->owed.is_unsure && is_described(ps);
 }
 
