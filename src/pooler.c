@@ -16,6 +16,7 @@
 #include "session/idle.h"
 #include "session/pause.h"
 #include "session/server.h"
+#include "session/shutdown.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
 
@@ -329,55 +330,34 @@ static bool set(void *arg, struct slice key, struct slice value, struct strbuf *
 
 /* ------------------------------------------------------------------ end */
 
-static bool may_end(const struct hub *hub)
-{
-	switch (hub->shutdown) {
-	case SHUTDOWN_NOT:
-		break;
-	case SHUTDOWN_WAIT_FOR_SERVERS:
-		return sweep_busy_servers(hub, NULL) == 0;
-	case SHUTDOWN_WAIT_FOR_CLIENTS:
-		return hub->nclients == 0;
-	}
-	return false;
-}
-
 /* Something that a shutdown or the console waits for may have happened. */
 static void on_quiet(void *arg)
 {
 	struct pooler *p = arg;
 
-	if (may_end(&p->hub))
+	if (shutdown_is_complete(&p->hub))
 		loop_stop(p->hub.loop);
 	console_look(&p->console);
-}
-
-static void wait_for_servers(struct pooler *p)
-{
-	struct registry *r = p->hub.registry;
-
-	for (struct pool *pool = registry_next_pool(r, NULL); pool != NULL; pool = registry_next_pool(r, pool))
-		pool->is_paused = true;
-	sweep_close_idle_clients(&p->hub);
-	sweep_close_idle_servers(&p->hub);
 }
 
 static void shut_down(void *arg, enum admin_shutdown how)
 {
 	struct pooler *p = arg;
 
-	if (how == ADMIN_SHUTDOWN_IMMEDIATE) {
+	switch (how) {
+	case ADMIN_SHUTDOWN_IMMEDIATE:
 		loop_stop(p->hub.loop);
-		return;
+		break;
+	case ADMIN_SHUTDOWN_WAIT_FOR_SERVERS:
+		shutdown_begin(&p->hub, SHUTDOWN_WAIT_FOR_SERVERS, false);
+		break;
+	case ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS:
+		shutdown_begin(&p->hub, SHUTDOWN_WAIT_FOR_CLIENTS, false);
+		break;
+	case ADMIN_SHUTDOWN_DRAIN:
+		shutdown_begin(&p->hub, SHUTDOWN_DRAIN, false);
+		break;
 	}
-	/* What is suspended would never end. */
-	if (p->hub.pause == PAUSE_SUSPEND)
-		pause_resume_all(&p->hub);
-	p->hub.shutdown = how == ADMIN_SHUTDOWN_WAIT_FOR_SERVERS ? SHUTDOWN_WAIT_FOR_SERVERS : SHUTDOWN_WAIT_FOR_CLIENTS;
-	listeners_close_tcp(p->hub.listeners);
-	if (p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
-		wait_for_servers(p);
-	on_quiet(p);
 }
 
 /* ------------------------------------------------------------------ signals */
@@ -394,6 +374,32 @@ static void on_hangup(EV_P_ ev_signal *w, int events)
 	strbuf_fini(&error);
 }
 
+/* What SIGTERM asks for is a setting. */
+static enum shutdown_mode mode_of_term(const struct pooler *p)
+{
+	switch (hub_settings(&p->hub)->shutdown_mode) {
+	case SHUTDOWN_MODE_WAIT_FOR_SERVERS:
+		return SHUTDOWN_WAIT_FOR_SERVERS;
+	case SHUTDOWN_MODE_DRAIN:
+		return SHUTDOWN_DRAIN;
+	default:
+		return SHUTDOWN_WAIT_FOR_CLIENTS;
+	}
+}
+
+static void terminate(struct pooler *p)
+{
+	static const char *const plans[] = {
+		[SHUTDOWN_WAIT_FOR_SERVERS] = "waiting for all servers to be released",
+		[SHUTDOWN_WAIT_FOR_CLIENTS] = "waiting for all clients to disconnect",
+		[SHUTDOWN_DRAIN] = "sending all clients away",
+	};
+	enum shutdown_mode mode = mode_of_term(p);
+
+	log_info("got SIGTERM, shutting down, %s", plans[mode]);
+	shutdown_begin(&p->hub, mode, false);
+}
+
 /* The first asks for a clean end, the second means it. */
 static void on_end(EV_P_ ev_signal *w, int events)
 {
@@ -405,8 +411,7 @@ static void on_end(EV_P_ ev_signal *w, int events)
 		log_info("got a second signal while shutting down, exiting at once");
 		shut_down(p, ADMIN_SHUTDOWN_IMMEDIATE);
 	} else if (w->signum == SIGTERM) {
-		log_info("got SIGTERM, shutting down, waiting for all clients to disconnect");
-		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+		terminate(p);
 	} else {
 		log_info("got SIGINT, shutting down, waiting for all servers to be released");
 		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS);
@@ -586,6 +591,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
+	p->hub.is_ready = true;
 	return true;
 }
 
@@ -631,6 +637,7 @@ void pooler_free(struct pooler *p)
 
 	listeners_close(&hub->listeners);
 	if (hub->loop != NULL && hub->registry != NULL) {
+		drain_stop(hub);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);
 		loop_bury(hub->loop);

@@ -245,24 +245,43 @@ static bool reload(const struct request *rq)
 	return true;
 }
 
+struct way_to_end {
+	const char *word;
+	enum admin_shutdown how;
+};
+
+static const struct way_to_end ways_to_end[] = {
+	{"WAIT_FOR_SERVERS", ADMIN_SHUTDOWN_WAIT_FOR_SERVERS},
+	{"WAIT_FOR_CLIENTS", ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS},
+	{"DRAIN", ADMIN_SHUTDOWN_DRAIN},
+};
+
+static const struct way_to_end *find_way_to_end(const char *word)
+{
+	for (size_t i = 0; i < sizeof(ways_to_end) / sizeof(ways_to_end[0]); i++) {
+		if (is_word(word, ways_to_end[i].word))
+			return &ways_to_end[i];
+	}
+	return NULL;
+}
+
 static bool shutdown_program(const struct request *rq)
 {
-	const char *how = rq->statement->argument;
+	const char *word = rq->statement->argument;
+	const struct way_to_end *way = find_way_to_end(word);
 	const struct admin_actions *a = rq->actions;
-	bool for_servers = is_word(how, "WAIT_FOR_SERVERS");
 
-	if (how[0] == '\0') {
+	if (word[0] == '\0') {
 		client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN command issued");
 		a->shutdown(a->arg, ADMIN_SHUTDOWN_IMMEDIATE);
 		return false;
 	}
-	if (!for_servers && !is_word(how, "WAIT_FOR_CLIENTS")) {
+	if (way == NULL) {
 		command_refuse(rq);
 		return true;
 	}
-	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued",
-		   for_servers ? "WAIT_FOR_SERVERS" : "WAIT_FOR_CLIENTS");
-	a->shutdown(a->arg, for_servers ? ADMIN_SHUTDOWN_WAIT_FOR_SERVERS : ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued", way->word);
+	a->shutdown(a->arg, way->how);
 	out_command_complete(rq->out, "SHUTDOWN");
 	return true;
 }
@@ -392,7 +411,7 @@ static const struct command commands[] = {
 	{"PAUSE", MAY_TAKE_WORD, ADMIN, "PAUSE [<db>]", pause_command},
 	{"RESUME", MAY_TAKE_WORD, ADMIN, "RESUME [<db>]", resume_command},
 	{"SUSPEND", TAKES_NOTHING, ADMIN, "SUSPEND", suspend_command},
-	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", shutdown_program},
+	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]", shutdown_program},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -11,7 +11,12 @@
 #include "report/table.h"
 #include "session/client.h"
 
-enum admin_shutdown { ADMIN_SHUTDOWN_IMMEDIATE, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS };
+enum admin_shutdown {
+	ADMIN_SHUTDOWN_IMMEDIATE,
+	ADMIN_SHUTDOWN_WAIT_FOR_SERVERS,
+	ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS,
+	ADMIN_SHUTDOWN_DRAIN,
+};
 
 /* What commands do that concern the whole program; the root fills it in. No console client is closed within a call. */
 struct admin_actions {

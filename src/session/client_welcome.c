@@ -6,6 +6,7 @@
 #include "proto/out.h"
 #include "session/client_login.h"
 #include "session/server.h"
+#include "session/shutdown.h"
 #include "session/timeouts.h"
 
 /*
@@ -177,7 +178,7 @@ static void enter_pool(struct client *c)
 {
 	struct pool *pool;
 
-	if (c->hub->shutdown != SHUTDOWN_NOT) {
+	if (!shutdown_admits(c)) {
 		client_close(c, CLOSE_POOLER_SHUTDOWN);
 		return;
 	}

@@ -438,6 +438,8 @@ void server_release(struct server *s)
 		server_offer(s);
 	if (c != NULL && s->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
 		client_close(c, CLOSE_ADMIN_SHUTDOWN);
+	else if (c != NULL)
+		drain_look(c);
 }
 
 /* The server is a waiting client's now, and what that has sent goes on. */
@@ -486,8 +488,12 @@ void server_serve_waiting(struct pool *pool)
 
 void server_settle(struct server *s)
 {
-	if (s->slot.pool->settings.mode != POOL_MODE_SESSION && server_is_between_transactions(s))
+	if (!server_is_between_transactions(s))
+		return;
+	if (s->slot.pool->settings.mode != POOL_MODE_SESSION)
 		server_release(s);
+	else if (s->client != NULL)
+		drain_look(s->client);
 }
 
 /* The one that was to go when another had come; if a client has it, it goes when that is done. */

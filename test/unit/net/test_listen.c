@@ -340,7 +340,7 @@ static void closing_tcp_leaves_unix_sockets_open(void **state)
 	int fd;
 
 	(void)state;
-	listeners_close_tcp(l);
+	listeners_close_tcp(l, NULL);
 	assert_int_equal(connect_tcp("127.0.0.1", o.port), -1);
 	assert_int_equal(connect_tcp("127.0.0.2", o.port), -1);
 	fd = connect_unix(".", o.port);
