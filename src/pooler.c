@@ -360,6 +360,29 @@ static void shut_down(void *arg, enum admin_shutdown how)
 	}
 }
 
+/* What SIGTERM asks for is a setting. */
+static enum shutdown_mode mode_of_term(const struct pooler *p)
+{
+	switch (hub_settings(&p->hub)->shutdown_mode) {
+	case SHUTDOWN_MODE_WAIT_FOR_SERVERS:
+		return SHUTDOWN_WAIT_FOR_SERVERS;
+	case SHUTDOWN_MODE_DRAIN:
+		return SHUTDOWN_DRAIN;
+	default:
+		return SHUTDOWN_WAIT_FOR_CLIENTS;
+	}
+}
+
+static void hand_over(void *arg, uint32_t pid)
+{
+	struct pooler *p = arg;
+
+	log_info("process %u has taken over, shutting down", pid);
+	listeners_hand_over(p->hub.listeners);
+	p->options.on_handed_over(p->options.arg);
+	shutdown_begin(&p->hub, mode_of_term(p), true);
+}
+
 /* ------------------------------------------------------------------ signals */
 
 static void on_hangup(EV_P_ ev_signal *w, int events)
@@ -372,19 +395,6 @@ static void on_hangup(EV_P_ ev_signal *w, int events)
 	strbuf_init(&error);
 	reload(w->data, &error);
 	strbuf_fini(&error);
-}
-
-/* What SIGTERM asks for is a setting. */
-static enum shutdown_mode mode_of_term(const struct pooler *p)
-{
-	switch (hub_settings(&p->hub)->shutdown_mode) {
-	case SHUTDOWN_MODE_WAIT_FOR_SERVERS:
-		return SHUTDOWN_WAIT_FOR_SERVERS;
-	case SHUTDOWN_MODE_DRAIN:
-		return SHUTDOWN_DRAIN;
-	default:
-		return SHUTDOWN_WAIT_FOR_CLIENTS;
-	}
 }
 
 static void terminate(struct pooler *p)
@@ -504,9 +514,11 @@ static bool listen_as_configured(struct pooler *p, struct strbuf *error)
 		.unix_dir = s->unix_socket_dir,
 		.unix_mode = (int)s->unix_socket_mode,
 		.unix_group = s->unix_socket_group,
+		.inherited = p->options.inherited,
+		.take_all = p->options.take_all,
 	};
 
-	if (s->listen_addr[0] == '\0' && s->unix_socket_dir[0] == '\0') {
+	if (s->listen_addr[0] == '\0' && s->unix_socket_dir[0] == '\0' && p->options.inherited->n == 0) {
 		strbuf_add_str(error, "nowhere to listen: both listen_addr and unix_socket_dir are empty");
 		return false;
 	}
@@ -570,6 +582,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 
 	p->actions = (struct admin_actions){.reload = reload,
 					    .shutdown = shut_down,
+					    .hand_over = hand_over,
 					    .set = set,
 					    .arg = p,
 					    .version = POOLER_VERSION,
@@ -611,6 +624,11 @@ struct pooler *pooler_new(struct conf *conf, const struct pooler_options *option
 		return NULL;
 	}
 	return p;
+}
+
+void pooler_own_sockets(struct pooler *p)
+{
+	listeners_own(p->hub.listeners);
 }
 
 void pooler_run(struct pooler *p)

@@ -1,6 +1,7 @@
 #include "admin/commands.h"
 
 #include "admin/reply.h"
+#include "admin/takeover.h"
 #include "proto/out.h"
 #include "report/tables.h"
 #include "session/pause.h"
@@ -342,16 +343,6 @@ static bool pause_command(const struct request *rq)
 	return rq->statement->argument[0] == '\0' ? pause_whole(rq) : pause_one(rq);
 }
 
-static bool has_paused_database(const struct hub *hub)
-{
-	struct database *db = NULL;
-
-	while ((db = registry_next_database(hub->registry, db)) != NULL)
-		if (db->is_paused && !db->is_dead)
-			return true;
-	return false;
-}
-
 static bool suspend_command(const struct request *rq)
 {
 	struct hub *hub = rq->client->hub;
@@ -360,7 +351,7 @@ static bool suspend_command(const struct request *rq)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
 	if (hub->pause != PAUSE_NOT)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
-	if (has_paused_database(hub))
+	if (pause_has_database(hub))
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "cannot suspend with paused databases", NULL);
 	client_log(rq->client, LOG_LEVEL_LOG, "SUSPEND command issued");
 	if (!begin(rq, WAIT_SUSPEND, true))
@@ -412,6 +403,7 @@ static const struct command commands[] = {
 	{"RESUME", MAY_TAKE_WORD, ADMIN, "RESUME [<db>]", resume_command},
 	{"SUSPEND", TAKES_NOTHING, ADMIN, "SUSPEND", suspend_command},
 	{"SHUTDOWN", MAY_TAKE_WORD, ADMIN, "SHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]", shutdown_program},
+	{"TAKEOVER", MAY_TAKE_WORD, ADMIN, NULL, takeover_command},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -24,6 +24,8 @@ struct admin_actions {
 	bool (*reload)(void *arg, struct strbuf *error);
 	/* IMMEDIATE: the program ends as soon as the loop has the control again. */
 	void (*shutdown)(void *arg, enum admin_shutdown how);
+	/* The process of this id listens on the same sockets: closes them, and ends as after SIGTERM. */
+	void (*hand_over)(void *arg, uint32_t pid);
 	/* Changes a reloadable setting. False: *error says why not. */
 	bool (*set)(void *arg, struct slice key, struct slice value, struct strbuf *error);
 	void *arg;
@@ -37,6 +39,7 @@ struct request {
 	const struct report *report;
 	const struct admin_actions *actions;
 	struct waits *waits;
+	uint64_t *successor;             /* id of the client that was given the listening sockets; 0: none */
 	struct slice sql;
 	const struct statement *statement;
 	struct strbuf *out;

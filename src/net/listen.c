@@ -369,10 +369,10 @@ struct listeners *listeners_open(struct loop *loop, const struct listen_options 
 	return l;
 }
 
-void listeners_share(struct listeners *l, bool is_shared)
+void listeners_own(struct listeners *l)
 {
 	for (struct listener *one = l->all; one != NULL; one = one->next)
-		one->is_shared = is_shared;
+		one->is_shared = false;
 }
 
 size_t listeners_descriptors(const struct listeners *l, int *fds, size_t max)
@@ -392,6 +392,23 @@ static void close_one(struct listeners *l, struct listener *one)
 	if (one->path[0] != '\0' && !one->is_shared)
 		unlink(one->path);
 	free(one);
+}
+
+static void close_all(struct listeners *l)
+{
+	while (l->all != NULL) {
+		struct listener *one = l->all;
+
+		l->all = one->next;
+		close_one(l, one);
+	}
+}
+
+void listeners_hand_over(struct listeners *l)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		one->is_shared = true;
+	close_all(l);
 }
 
 static void close_all_tcp(struct listeners *l)
@@ -479,11 +496,6 @@ void listeners_close(struct listeners **listeners)
 		return;
 	ev_timer_stop(l->loop->ev, &l->rest);
 	ev_timer_stop(l->loop->ev, &l->closing);
-	while (l->all != NULL) {
-		struct listener *one = l->all;
-
-		l->all = one->next;
-		close_one(l, one);
-	}
+	close_all(l);
 	free(l);
 }

@@ -35,7 +35,7 @@ typedef void accept_fn(void *arg, int fd, bool is_unix);
 /*
  * Opens all or none; then *error says what failed. Names are resolved here,
  * once, at start. Sockets that were inherited are shared until
- * listeners_share() says otherwise.
+ * listeners_own() says otherwise.
  */
 struct listeners *listeners_open(struct loop *loop, const struct listen_options *options, accept_fn *fn, void *arg,
 				 struct strbuf *error);
@@ -45,10 +45,12 @@ void listeners_suspend(struct listeners *l);
 void listeners_resume(struct listeners *l);
 
 /*
- * Other processes have the same sockets, or no longer. Of shared ones only the descriptors are closed: who waits in
- * the kernel's queue is the other's, and so is a Unix socket's file.
+ * Of shared sockets only the descriptors are closed: who waits in the kernel's
+ * queue is the other process's, and so is a Unix socket's file. They are ours
+ * alone from now on; they are another process's from now on, and ours closed.
  */
-void listeners_share(struct listeners *l, bool is_shared);
+void listeners_own(struct listeners *l);
+void listeners_hand_over(struct listeners *l);
 
 /* The descriptors, as many as fit; returns how many there are. */
 size_t listeners_descriptors(const struct listeners *l, int *fds, size_t max);
