@@ -16,6 +16,7 @@
 #include "conf/conf.h"
 #include "pooler.h"
 #include "process/daemon.h"
+#include "process/notify.h"
 #include "process/takeover.h"
 
 #define MAX_ASSIGNMENTS 256
@@ -60,6 +61,8 @@ static void print_version(void)
 	printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
 	printf("adns: c-ares %s\n", ares_version(NULL));
 	printf("tls: %s\n", OpenSSL_version(OPENSSL_VERSION));
+	if (notify_library() != NULL)
+		printf("systemd: %s\n", notify_library());
 }
 
 /* `name=value`, cut in place. */
@@ -285,11 +288,22 @@ static bool is_possible(const struct arguments *a, const struct settings *s, str
 	return error->n == 0;
 }
 
+/* The sockets of a .socket unit. They are known by the process id, so before there is another process. */
+static bool take_sockets(struct arguments *a, struct strbuf *error)
+{
+	notify_sockets(&a->inherited);
+	a->pooler.inherited = &a->inherited;
+	a->pooler.take_all = a->inherited.n > 0;
+	if (a->takes_over && a->inherited.n > 0)
+		strbuf_add_str(error, "-R: the service manager has passed sockets, there is nothing to take over");
+	return error->n == 0 && inherited_check(&a->inherited, error);
+}
+
 static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 {
 	int status;
 
-	if (is_possible(a, &conf->s, error) && become_user(a, &conf->s, error) && !a->takes_over)
+	if (is_possible(a, &conf->s, error) && become_user(a, &conf->s, error) && take_sockets(a, error) && !a->takes_over)
 		take_pidfile(a, &conf->s, error);
 	if (error->n == 0 && a->daemon && !daemon_start())
 		strbuf_add_str(error, "cannot start a background process");
@@ -299,7 +313,6 @@ static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 	}
 	if (a->daemon)
 		a->pooler.quiet = true;
-	a->pooler.inherited = &a->inherited;
 	a->pooler.on_handed_over = leave_pidfile;
 	a->pooler.arg = a;
 	status = run(a, conf, error);

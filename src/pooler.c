@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
+#include "process/notify.h"
 #include "report/stats_line.h"
 #include "session/client.h"
 #include "session/host_check.h"
@@ -38,6 +39,7 @@ struct pooler {
 	struct admin_actions actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
 	ev_timer stats;
+	struct notify notify;
 };
 
 /* ------------------------------------------------------------------ log */
@@ -253,9 +255,8 @@ static void use_tls(struct pooler *p, const struct tls_setup *setup)
 	tls_setup_drop(&old);
 }
 
-static bool reload(void *arg, struct strbuf *error)
+static bool read_anew(struct pooler *p, struct strbuf *error)
 {
-	struct pooler *p = arg;
 	const char *file = hub_settings(&p->hub)->conffile;
 	struct conf_problems problems;
 	struct tls_setup tls;
@@ -281,6 +282,17 @@ static bool reload(void *arg, struct strbuf *error)
 	use_tls(p, &tls);
 	log_info("configuration reloaded");
 	return true;
+}
+
+static bool reload(void *arg, struct strbuf *error)
+{
+	struct pooler *p = arg;
+	bool ok;
+
+	notify_reloading(&p->notify);
+	ok = read_anew(p, error);
+	notify_reloaded(&p->notify);
+	return ok;
 }
 
 /* Files are read by a reload only, and a setting must fit those beside it. */
@@ -340,22 +352,29 @@ static void on_quiet(void *arg)
 	console_look(&p->console);
 }
 
+static void begin_to_end(struct pooler *p, enum shutdown_mode mode)
+{
+	shutdown_begin(&p->hub, mode, false);
+	notify_stopping(&p->notify);
+}
+
 static void shut_down(void *arg, enum admin_shutdown how)
 {
 	struct pooler *p = arg;
 
 	switch (how) {
 	case ADMIN_SHUTDOWN_IMMEDIATE:
+		notify_stopping(&p->notify);
 		loop_stop(p->hub.loop);
 		break;
 	case ADMIN_SHUTDOWN_WAIT_FOR_SERVERS:
-		shutdown_begin(&p->hub, SHUTDOWN_WAIT_FOR_SERVERS, false);
+		begin_to_end(p, SHUTDOWN_WAIT_FOR_SERVERS);
 		break;
 	case ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS:
-		shutdown_begin(&p->hub, SHUTDOWN_WAIT_FOR_CLIENTS, false);
+		begin_to_end(p, SHUTDOWN_WAIT_FOR_CLIENTS);
 		break;
 	case ADMIN_SHUTDOWN_DRAIN:
-		shutdown_begin(&p->hub, SHUTDOWN_DRAIN, false);
+		begin_to_end(p, SHUTDOWN_DRAIN);
 		break;
 	}
 }
@@ -380,6 +399,7 @@ static void hand_over(void *arg, uint32_t pid)
 	log_info("process %u has taken over, shutting down", pid);
 	listeners_hand_over(p->hub.listeners);
 	p->options.on_handed_over(p->options.arg);
+	notify_replaced(&p->notify, (pid_t)pid);
 	shutdown_begin(&p->hub, mode_of_term(p), true);
 }
 
@@ -407,7 +427,7 @@ static void terminate(struct pooler *p)
 	enum shutdown_mode mode = mode_of_term(p);
 
 	log_info("got SIGTERM, shutting down, %s", plans[mode]);
-	shutdown_begin(&p->hub, mode, false);
+	begin_to_end(p, mode);
 }
 
 /* The first asks for a clean end, the second means it. */
@@ -631,8 +651,16 @@ void pooler_own_sockets(struct pooler *p)
 	listeners_own(p->hub.listeners);
 }
 
+static void print_status(void *arg, struct strbuf *out)
+{
+	const struct pooler *p = arg;
+
+	status_line_print(&p->hub, out);
+}
+
 void pooler_run(struct pooler *p)
 {
+	notify_start(&p->notify, p->hub.loop, print_status, p);
 	loop_run(p->hub.loop);
 }
 
@@ -656,6 +684,7 @@ void pooler_free(struct pooler *p)
 	listeners_close(&hub->listeners);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
+		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);
 		loop_bury(hub->loop);

@@ -55,6 +55,7 @@ struct client {
 	bool is_direct_tls;              /* began with the handshake, without SSLRequest */
 	bool is_counted;                 /* in hub->nclients */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
+	bool is_latecomer;               /* has logged in during a drain */
 };
 
 /* Takes over an accepted socket. */

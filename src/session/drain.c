@@ -30,6 +30,14 @@ static bool is_late(const struct client *c)
 	       c->state == CLIENT_AWAIT_WELCOME;
 }
 
+bool drain_admits(struct client *c)
+{
+	enum drain_phase phase = c->hub->drain.phase;
+
+	c->is_latecomer = phase == DRAIN_PACED;
+	return phase < DRAIN_REST;
+}
+
 void drain_look(struct client *c)
 {
 	if (c->hub->drain.phase >= DRAIN_PACED && may_go(c))
@@ -71,7 +79,7 @@ static void take_step(struct hub *hub)
 	}
 	while ((uint64_t)d->nvisited * d->pace_us < elapsed * d->nclients && (c = slab_next(hub->clients, &d->next)) != NULL) {
 		d->nvisited++;
-		if (may_go(c))
+		if (may_go(c) && !c->is_latecomer)
 			client_close(c, CLOSE_ADMIN_SHUTDOWN);
 	}
 	set_timer(hub, &d->turn, (uint64_t)(STEP_SECONDS * CLOCK_SECOND));

@@ -9,6 +9,8 @@
  *               clients that wait for a server or read what they have been sent
  *   over        by shutdown_deadline, counted from the beginning: whoever is left is cut off
  *
+ * Whoever was connected in time and logs in while the others have their turn is
+ * about to ask for something: it is sent away at the end of that, or with the rest.
  * A client that waits for a server has asked for something and is served first,
  * unless PAUSE holds its database: nobody could undo that now. One that has not
  * read all of an answer is sent away when it has.
@@ -40,6 +42,9 @@ void drain_begin(struct hub *hub, bool is_replaced);
 
 /* Another mode has taken over, or the program ends; all zero is allowed. */
 void drain_stop(struct hub *hub);
+
+/* A client logs in: whether it may. */
+bool drain_admits(struct client *c);
 
 /* Closes a client that is at the end of a transaction, or has read its answer only now, if the drain has got so far. */
 void drain_look(struct client *c);

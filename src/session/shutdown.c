@@ -71,11 +71,11 @@ static bool has_clients(const struct hub *hub)
 
 bool shutdown_is_complete(const struct hub *hub)
 {
+	if (hub->drain.phase == DRAIN_OVER)
+		return true;
 	if (hub->shutdown == SHUTDOWN_NOT || hub->drain.phase == DRAIN_ANNOUNCED || listeners_are_closing(hub->listeners))
-		return hub->drain.phase == DRAIN_OVER;
-	if (hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
-		return sweep_busy_servers(hub, NULL) == 0;
-	return !has_clients(hub) || hub->drain.phase == DRAIN_OVER;
+		return false;
+	return hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS ? sweep_busy_servers(hub, NULL) == 0 : !has_clients(hub);
 }
 
 /* Over TCP nobody comes any more once the door is closed; the Unix socket stays open for the console. */
@@ -84,7 +84,7 @@ static bool came_in_time(const struct client *c)
 	return !c->is_unix || !c->hub->is_door_closed || c->id <= c->hub->last_admitted;
 }
 
-bool shutdown_admits(const struct client *c)
+bool shutdown_admits(struct client *c)
 {
 	switch (c->hub->shutdown) {
 	case SHUTDOWN_NOT:
@@ -92,7 +92,7 @@ bool shutdown_admits(const struct client *c)
 	case SHUTDOWN_WAIT_FOR_CLIENTS:
 		return came_in_time(c);
 	case SHUTDOWN_DRAIN:
-		return came_in_time(c) && c->hub->drain.phase < DRAIN_REST;
+		return came_in_time(c) && drain_admits(c);
 	case SHUTDOWN_WAIT_FOR_SERVERS:
 		break;
 	}

@@ -19,5 +19,5 @@ void shutdown_close_door(struct hub *hub);
 /* Nothing is left to wait for: whoever is still connected may be cut off. */
 bool shutdown_is_complete(const struct hub *hub);
 
-/* A client has logged in: whether it may stay. */
-bool shutdown_admits(const struct client *c);
+/* A client logs in: whether it may. */
+bool shutdown_admits(struct client *c);
