@@ -188,7 +188,8 @@ static bool listen_tcp(struct listeners *l, const struct listen_options *o, cons
 		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (ai->ai_family == AF_INET6)
 		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	if (o->defer_accept > 0)
+	/* Those whom the kernel keeps back could not be told from those who are to go elsewhere: listeners_close_tcp(). */
+	if (o->defer_accept > 0 && !o->reuseport)
 		set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, o->defer_accept);
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || !add(l, fd, o->backlog, NULL)) {
 		int error = errno;
@@ -452,7 +453,7 @@ static bool turn_away_newcomers(struct listeners *l)
 	for (struct listener *one = l->all; one != NULL; one = one->next) {
 		if (one->is_unix || one->is_shared || !drop_syns(one->io.fd))
 			continue;
-		/* One that the kernel has kept to itself until it speaks comes in with its next packet. */
+		/* Set where the socket was inherited: one that the kernel has kept back comes in with its next packet. */
 		set_option(one->io.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
 		is_done = true;
 	}

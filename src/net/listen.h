@@ -16,7 +16,7 @@ struct listen_options {
 	int port;
 	int backlog;
 	bool reuseport;
-	int defer_accept;                /* seconds; 0 off */
+	int defer_accept;                /* seconds; 0 off, and off with reuseport */
 	const char *unix_dir;            /* "" for none, "@name" in the abstract namespace */
 	int unix_mode;
 	const char *unix_group;          /* "" to leave the group alone */

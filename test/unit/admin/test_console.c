@@ -200,7 +200,7 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|HOSTS|WAITING\n"
 			 "\tSHOW VERSION|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES|CLOSE_REASONS\n"
 			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
-			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
+			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]"));
 	assert_true(SAID("SHOW"));
 }
 

@@ -386,7 +386,7 @@ static int connect_slowly(int port)
 	return fd;
 }
 
-/* Connected, and silent: the kernel keeps them from the one who listens until they speak. */
+/* Connected, and silent: they are not kept back until they speak. */
 static void with_reuseport_those_half_way_in_are_accepted_and_newcomers_go_to_the_others(void **state)
 {
 	struct listen_options o = options_for("127.0.0.1", free_port(), "");
@@ -404,11 +404,8 @@ static void with_reuseport_those_half_way_in_are_accepted_and_newcomers_go_to_th
 	is_closed = false;
 	listeners_close_tcp(l, on_closed);
 	assert_true(listeners_are_closing(l));
-	assert_int_equal(naccepted, 0);
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 8; i++)
 		late[i] = connect_slowly(o.port);
-		assert_int_equal(write(silent[i], "hi", 2), 2);
-	}
 	turn_until(is_closed);
 	/* All of the late come too, those who were turned away when they ask again. */
 	turn_until(naccepted == 16);
