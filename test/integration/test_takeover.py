@@ -198,7 +198,8 @@ def test_the_abstract_socket_is_taken_over_too(make):
 
 def test_a_configuration_that_fails_late_leaves_the_old_process_serving(make):
     pooler = make()
-    pooler.settings.update(client_tls_sslmode="require", client_tls_cert_file="/nowhere", client_tls_key_file="/nowhere")
+    pooler.settings.update(client_tls_sslmode="require", client_tls_cert_file="/nowhere",
+                           client_tls_key_file="/nowhere")
     pooler.write()
     assert "/nowhere" in fail_to_take_over(pooler)
     assert_serves(pooler)
@@ -343,7 +344,8 @@ def no_listener(peer):
 
 @pytest.mark.parametrize("script, words", [
     (garbage, "does not speak the protocol"), (silence, "has closed the connection"), (password, "asks for a password"),
-    (no_sockets, "passed 0 sockets"), (fewer_sockets, "passed 1 sockets"), (no_listener, "no stream socket that listens"),
+    (no_sockets, "passed 0 sockets"), (fewer_sockets, "passed 1 sockets"),
+    (no_listener, "no stream socket that listens"),
 ])
 def test_whoever_answers_otherwise_is_not_taken_over(make_pooler, script, words):
     pooler = make_pooler(start=False)
@@ -356,7 +358,7 @@ def test_whoever_answers_otherwise_is_not_taken_over(make_pooler, script, words)
 
 
 def with_own_sockets(pooler, then):
-    """The script of one that passes its sockets on, the Unix socket not among them: then what comes of TAKEOVER DONE."""
+    """One that passes its sockets on, and its answer to TAKEOVER DONE."""
     def script(peer):
         peer.send_raw(WELCOME)
         peer.recv()
