@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
+#include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
 #include "session/client.h"
@@ -572,6 +573,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
+	hub->stmts = stmts_new();
 	hub->keys = keycache_new(KEYCACHE_SIZE);
 	hub->tls_cache = tls_cache_new();
 	if (hub->loop != NULL)
@@ -588,8 +590,9 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		dns_on_change(hub->dns, on_addresses_changed, p);
 	if (hub->dns != NULL)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
-	if (hub->clients != NULL && hub->servers != NULL && hub->keys != NULL && hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL &&
-	    hub->no_params != NULL && hub->auth_queries != NULL)
+	if (hub->clients != NULL && hub->servers != NULL && hub->stmts != NULL && hub->keys != NULL &&
+	    hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL && hub->no_params != NULL &&
+	    hub->auth_queries != NULL)
 		return true;
 	strbuf_add_str(error, why);
 	return false;
@@ -699,6 +702,7 @@ void pooler_free(struct pooler *p)
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
 	params_free(hub->params);
+	stmts_free(&hub->stmts);
 	keycache_free(&hub->keys);
 	tls_setup_drop(&hub->tls);
 	tls_cache_free(hub->tls_cache);

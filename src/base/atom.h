@@ -6,12 +6,12 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "base/hashtable.h"
 #include "base/str.h"
 
 struct atom {
-	UT_hash_handle hh;
+	struct hashed hashed;    /* under a key that nobody knows: clients choose the texts */
 	uint32_t refs;
 	uint32_t len;
 	char text[];             /* NUL-terminated; may hold any other byte */
@@ -19,6 +19,10 @@ struct atom {
 
 /* The atom of a text, with a reference for the caller; NULL when out of memory. */
 struct atom *atom_get(struct slice text);
+
+/* The atom of a text if there is one, without a reference; else NULL. */
+struct atom *atom_find(struct slice text);
+
 struct atom *atom_ref(struct atom *a);
 
 /* Drops the reference and clears the caller's pointer; NULL inside is allowed. */

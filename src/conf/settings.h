@@ -58,6 +58,7 @@ enum target_session_attrs {
 enum server_down_action { SERVER_DOWN_FAIL, SERVER_DOWN_WAIT };
 enum server_abandoned { SERVER_ABANDONED_ROLLBACK, SERVER_ABANDONED_CLOSE };
 enum shutdown_word { SHUTDOWN_MODE_WAIT_FOR_CLIENTS, SHUTDOWN_MODE_WAIT_FOR_SERVERS, SHUTDOWN_MODE_DRAIN };
+enum prepared_unnamed { PREPARED_UNNAMED_OFF, PREPARED_UNNAMED_CACHE };
 enum sqlstate_compat { SQLSTATE_COMPAT_POSTGRESQL, SQLSTATE_COMPAT_PGBOUNCER };
 
 /* Every setting as a member; names and C types come from settings.def. */

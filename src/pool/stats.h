@@ -4,7 +4,7 @@
 #pragma once
 #include <stdint.h>
 
-/* X(name): in the order of SHOW STATS_TOTALS. Times are in microseconds. */
+/* X(name): in the order of SHOW STATS_TOTALS, then what it does not show. Times are in microseconds. */
 #define STATS(X)                   \
 	X(server_assignment_count) \
 	X(xact_count)              \
@@ -16,7 +16,10 @@
 	X(wait_time)               \
 	X(client_parse_count)      \
 	X(server_parse_count)      \
-	X(bind_count)
+	X(bind_count)              \
+	X(prepared_hits)           \
+	X(prepared_evictions)      \
+	X(prepared_retries)
 
 struct stats {
 #define X(name) uint64_t name;

@@ -2,7 +2,8 @@
  * Which prepared statements one server has, least recently used first.
  *
  * Finding, using, adding and dropping one are a look into a table each, and
- * allocate nothing once the table has grown to what is in use.
+ * allocate nothing once the table has grown to what is in use. The cache holds a
+ * reference to each; dropping one may free it, unless the caller holds another.
  */
 #pragma once
 #include <stdbool.h>

@@ -29,6 +29,9 @@ void stmt_names_free(struct stmt_names **names);
 /* NULL: there is none. What is pointed to is valid until the next change of the names. */
 const struct stmt_named *stmt_names_find(const struct stmt_names *names, struct slice name);
 
+/* A name of the statement that goes by this one on servers; NULL: there is none. Goes through all of them. */
+const struct stmt_named *stmt_names_by_stmt(const struct stmt_names *names, struct slice server_name);
+
 /*
  * Gives a statement the name, which may have meant another; the statement gets
  * a reference of its own, and the atom of the name, too. The same, not with a

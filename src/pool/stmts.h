@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hashtable.h"
 #include "base/str.h"
 
 /* How names on servers begin. What clients call their own statements never gets there. */
@@ -22,12 +23,11 @@ enum stmt_kind {
 };
 
 struct stmt {
-	struct stmt *next;       /* in its bucket */
-	struct stmt *needs;      /* a statement that this one's text names ("EXECUTE pgsluice_1"), with a reference; or NULL */
-	uint64_t hash;
-	uint64_t id;             /* never used twice */
+	struct hashed hashed;    /* among all, by kind and body */
+	struct stmt *needs;      /* what this one's text names ("EXECUTE pgsluice_1"), with a reference; or NULL */
+	uint64_t id;             /* from 1 up, never used twice */
 	uint32_t refs;
-	uint32_t version;        /* grows when what servers have prepared before is out of date */
+	uint32_t version;        /* from 1; the caller raises it when what servers have is out of date */
 	uint32_t nclients;       /* names that clients have for it; kept by stmt_names */
 	uint32_t nservers;       /* servers that have it; kept by stmt_cache */
 	uint64_t nbinds;         /* uses, counted by the caller */
@@ -40,9 +40,10 @@ struct stmt {
 
 struct stmts;
 
+/* NULL when out of memory. */
 struct stmts *stmts_new(void);
 
-/* All references must have been dropped. */
+/* All references must have been dropped; clears the caller's pointer, NULL inside is allowed. */
 void stmts_free(struct stmts **all);
 
 /*
@@ -71,6 +72,7 @@ static inline struct slice stmt_body(const struct stmt *s)
 /* The SQL text of it, for people: of a STMT_PARSED up to its NUL. */
 struct slice stmt_text(const struct stmt *s);
 
+/* How many there are and their memory, the table's with it. */
 size_t stmts_count(const struct stmts *all);
 size_t stmts_memory(const struct stmts *all);
 

@@ -90,6 +90,8 @@ static struct slice *field_of(struct error_fields *f, struct slice *localized, u
 		return &f->detail;
 	case 'H':
 		return &f->hint;
+	case 'R':
+		return &f->routine;
 	default:
 		return NULL;
 	}
@@ -102,7 +104,7 @@ bool msg_error_fields(const struct msg *m, struct error_fields *f)
 	struct slice localized = empty;
 	uint8_t code;
 
-	*f = (struct error_fields){empty, empty, empty, empty, empty};
+	*f = (struct error_fields){empty, empty, empty, empty, empty, empty};
 	while ((code = cursor_u8(&c)) != 0) {
 		struct slice text = cursor_string(&c);
 		struct slice *field = field_of(f, &localized, code);

@@ -63,6 +63,6 @@ struct slice cursor_string(struct cursor *c);
  * that are missing are empty slices; a repeated one counts once, the first.
  */
 struct error_fields {
-	struct slice severity, sqlstate, message, detail, hint;
+	struct slice severity, sqlstate, message, detail, hint, routine;
 };
 bool msg_error_fields(const struct msg *m, struct error_fields *f);

@@ -53,6 +53,7 @@ static void drop_first(struct owed *o, uint32_t count)
 {
 	o->head = (o->head + count) & (o->cap - 1);
 	o->n -= count;
+	o->first += count;
 }
 
 /* Marks at the front owe nothing. */

@@ -17,6 +17,7 @@
 struct owed {
 	uint8_t *ring;           /* room, or heap memory when more is under way */
 	uint32_t head, n, cap;
+	uint64_t first;          /* how many have left the ring: the index of the one at its head among all there were */
 	bool is_unsynced;        /* extended messages were sent with no Sync behind them */
 	bool is_skipping;        /* an error: the server ignores everything up to a Sync not sent yet */
 	bool is_copying_in;      /* the server ignores Sync until the client ends its COPY data */
@@ -42,6 +43,12 @@ bool owed_reply(struct owed *o, char type);
 static inline bool owed_is_clear(const struct owed *o)
 {
 	return o->n == 0 && !o->is_unsynced && !o->is_copying_in && !o->is_unsure;
+}
+
+/* The index that the next message gets whose reply is owed. Those below owed->first have been answered or skipped. */
+static inline uint64_t owed_next(const struct owed *o)
+{
+	return o->first + o->n;
 }
 
 static inline bool owed_is_many(const struct owed *o)

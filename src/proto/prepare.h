@@ -14,14 +14,16 @@
 /* The names at the head of a message's body. */
 struct prepare_head {
 	char kind;               /* of Describe and Close: 'S' a statement, 'P' a portal, or whatever else it says */
-	struct slice portal;     /* of a Bind, of a Describe or Close of a portal */
+	struct slice portal;     /* of a Bind, of a Describe or Close of anything but a statement */
 	struct slice statement;  /* of a Parse, of a Bind, of a Describe or Close of a statement */
-	uint32_t size;           /* bytes of the body that the names take, with their NULs: what follows passes as it is */
+	uint32_t size;           /* of the body, up to the last name's NUL: what follows passes as it is */
 };
 
 /*
  * Reads the head of a P, B, D or C. PEEK_SHORT: not all of the names are here
- * (m->have < m->len). PEEK_BAD: they have no end inside the message.
+ * (m->have < m->len). PEEK_BAD: they have no end inside the message. *h counts
+ * with PEEK_OK only; its slices are parts of m's body, names that the message
+ * does not have are empty.
  */
 enum peek prepare_read(const struct msg *m, struct prepare_head *h);
 
@@ -29,8 +31,8 @@ enum peek prepare_read(const struct msg *m, struct prepare_head *h);
 bool prepare_is_valid_parse(struct slice rest);
 
 /*
- * Writes header and head of the message with another name for the statement;
- * m->len - h->size bytes of m's body are to follow.
+ * Writes header and head of a message that names a statement, with another
+ * name for it; m->len - h->size bytes of m's body are to follow.
  */
 void prepare_out_head(struct strbuf *b, const struct msg *m, const struct prepare_head *h, struct slice statement);
 
@@ -47,9 +49,10 @@ void prepare_out_close(struct strbuf *b, char kind, struct slice name);
  * Another form of an ErrorResponse that speaks of a statement by a name that
  * the client does not know: in its text fields (M, D, H, W), `from` becomes
  * `to` wherever it stands as a whole word (no letter, digit or underscore on
- * either side). And its position (P), counted in characters from 1, if it lies
+ * either side; bytes above ASCII are none of these). And its position (P), counted in characters from 1, if it lies
  * behind character `at`, moves by `shift` (not below 1); 0 leaves it.
- * False, and nothing is written: there was nothing to change.
+ * False, and nothing is written: there was nothing to change, or the message
+ * is not whole or not sound. All else stays as it is, and where it is.
  */
 struct prepare_error {
 	struct slice from, to;

@@ -24,22 +24,26 @@ enum sql_verb {
 /* Identifiers are cut to 63 bytes, not in the middle of a UTF-8 character. */
 #define SQL_NAME_MAX 63
 
+/* With SQL_OTHER all is 0, with the ALL statements the name is. */
 struct sql {
 	enum sql_verb verb;
-	char name[SQL_NAME_MAX + 1];   /* as PostgreSQL knows it: unquoted (U&"..." is SQL_OTHER), ASCII letters folded */
+	char name[SQL_NAME_MAX + 1];   /* as PostgreSQL knows it: without quotes (U&"..." is SQL_OTHER), ASCII folded */
 	uint8_t name_len;
-	size_t name_at, name_end;      /* where it stands in the text, quotes and all */
-	size_t end;                    /* behind the statement's last word: without semicolon, blanks and comments at the end */
+	size_t name_at, name_end;      /* where it stands in the text, quotes and all; a word may touch the quotes */
+	size_t end;                    /* behind the last word: without semicolon, blanks and comments at the end */
 };
 
 /*
  * Whether a text, of which the first n bytes are here, may be one of these
- * statements: a look at a few bytes, for the hot path. False is certain.
+ * statements: a look at its first word, for the hot path. False is certain.
  */
 bool sql_is_candidate(const char *p, size_t n);
 
 /*
  * Reads a whole text. With standard_conforming_strings off, a backslash in
- * '...' escapes; where that would matter the text is SQL_OTHER.
+ * '...' escapes; where that would matter the text is SQL_OTHER. So are texts
+ * with a NUL byte, and those whose name would have to be in quotes, in whatever
+ * version of PostgreSQL. Whether the server takes what stands behind the name
+ * is for it to say.
  */
 void sql_read(struct slice text, struct sql *sql);

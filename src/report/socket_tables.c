@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "report/subjects.h"
 #include "session/client.h"
+#include "session/prepared.h"
 #include "session/server.h"
 
 struct socket_row {
@@ -19,6 +20,7 @@ struct socket_row {
 	const struct paramset *params;
 	SSL *tls;
 	uint64_t id;
+	size_t prepared;
 };
 
 #define SOCKET_COLUMNS(X)                                                         \
@@ -41,7 +43,7 @@ struct socket_row {
 	X(remote_pid, INT4, cell_number(s->remote_pid))                           \
 	X(tls, TEXT, tls_cell(s->tls, tls))                                       \
 	X(application_name, TEXT, application_name(r->hub->params, s->params))    \
-	X(prepared_statements, INT4, cell_number(0))                              \
+	X(prepared_statements, INT4, cell_number((int64_t)s->prepared))           \
 	X(id, INT4, cell_number((int64_t)s->id))
 
 static struct cell host_cell(const struct addr *a, char room[CELL_ROOM])
@@ -139,6 +141,7 @@ static void tell_client(const struct report *r, struct row_sink *sink, const str
 		.params = c->params,
 		.tls = c->conn.tls,
 		.id = c->id,
+		.prepared = prepared_count_of_client(c),
 	};
 
 	tell(r, sink, &row);
@@ -199,6 +202,7 @@ static void tell_server(const struct report *r, struct row_sink *sink, const str
 		.params = s->params,
 		.tls = s->conn.tls,
 		.id = s->id,
+		.prepared = prepared_count_of_server(s),
 	};
 
 	tell(r, sink, &row);

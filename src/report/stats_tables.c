@@ -1,5 +1,5 @@
 /*
- * STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS.
+ * STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS, PREPARED_STATS.
  */
 #include "report/tables.h"
 
@@ -196,3 +196,27 @@ static bool totals_rows(const struct report *r, struct row_sink *sink)
 
 static const struct column totals_columns[] = {TOTALS_COLUMNS(TABLE_COLUMN)};
 const struct table table_totals = TABLE("TOTALS", totals_columns, totals_rows);
+
+#define PREPARED_STATS_COLUMNS(X)                                        \
+	X(database, TEXT, cell_slice(f->name))                           \
+	X(client_parses, NUMERIC, COUNT(f->total.client_parse_count))    \
+	X(server_parses, NUMERIC, COUNT(f->total.server_parse_count))    \
+	X(binds, NUMERIC, COUNT(f->total.bind_count))                    \
+	X(hits, NUMERIC, COUNT(f->total.prepared_hits))                  \
+	X(evictions, NUMERIC, COUNT(f->total.prepared_evictions))        \
+	X(retries, NUMERIC, COUNT(f->total.prepared_retries))
+
+static void prepared_stats_row(struct row_sink *sink, const struct figures *f)
+{
+	const struct cell cells[] = {PREPARED_STATS_COLUMNS(TABLE_CELL)};
+
+	sink->on_row(sink, cells);
+}
+
+static bool prepared_stats_rows(const struct report *r, struct row_sink *sink)
+{
+	return tell_databases(r, sink, prepared_stats_row);
+}
+
+static const struct column prepared_stats_columns[] = {PREPARED_STATS_COLUMNS(TABLE_COLUMN)};
+const struct table table_prepared_stats = TABLE("PREPARED_STATS", prepared_stats_columns, prepared_stats_rows);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "proto/out.h"
 #include "session/idle.h"
+#include "session/prepared.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -313,6 +314,7 @@ static void destroy(struct client *c, enum close_reason why)
 	uncount(c);
 	deadline_disarm(&c->deadline);
 	client_login_free(&c->login);
+	prepared_client_free(c);
 	paramset_unref(hub->params, &c->params);
 	c->server = NULL;
 	c->state = CLIENT_CLOSED;

@@ -42,8 +42,10 @@ struct client {
 	struct user *user;               /* who logged in, not a forced user */
 	struct server *server;           /* while ACTIVE */
 	struct client_login *login;      /* until logged in */
+	struct prepared_client *prepared; /* NULL: it has prepared nothing that follows it (session/prepared.h) */
 	struct paramset *params;
 	uint64_t id;
+	uint64_t unnamed;                /* which its unnamed statement is, among those of all clients; 0: it has none */
 	uint64_t connected_at, request_at;
 	uint8_t cancel_key[8];           /* holds the client's index in the slab */
 	uint32_t remain;                 /* bytes of the current message that are still to come */

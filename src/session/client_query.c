@@ -8,6 +8,8 @@
 #include "proto/msg.h"
 #include "proto/rules.h"
 #include "session/client.h"
+#include "session/prepared.h"
+#include "session/request_pass.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -65,27 +67,11 @@ static bool acquire(struct client *c)
 	return false;
 }
 
-static void forward(struct client *c, const uint8_t *p, size_t n)
+/* A message is on its way: the clocks and counters. */
+static void note_begun(struct client *c, char type)
 {
 	struct server *s = c->server;
 
-	if (n == 0)
-		return;
-	client_pool(c)->stats.now.bytes_received += n;
-	conn_write(&s->conn, p, n);
-	if (conn_is_backlogged(&s->conn) || owed_is_many(&s->owed))
-		conn_pause(&c->conn);
-}
-
-/* Notes what the server will owe for a message. False: no memory for it, both are closed. */
-static bool note_sent(struct client *c, char type)
-{
-	struct server *s = c->server;
-
-	if (!owed_sent(&s->owed, type)) {
-		server_close_with_client(s, CLOSE_OUT_OF_MEMORY, NULL);
-		return false;
-	}
 	/* What is left of a COPY that has failed is no query: nothing answers it. */
 	if (s->query_at == 0 && !owed_is_clear(&s->owed)) {
 		s->query_at = clock_us();
@@ -99,57 +85,92 @@ static bool note_sent(struct client *c, char type)
 		client_pool(c)->stats.now.client_parse_count++;
 	else if (type == 'B')
 		client_pool(c)->stats.now.bind_count++;
+}
+
+/* Notes what the server will owe for a message. False: no memory for it, both are closed. */
+static bool note_sent(struct client *c, char type)
+{
+	if (!owed_sent(&c->server->owed, type)) {
+		server_close_with_client(c->server, CLOSE_OUT_OF_MEMORY, NULL);
+		return false;
+	}
+	note_begun(c, type);
 	return true;
 }
 
-/* How far a pass over the bytes has come: [run, pos) is to be forwarded. */
-struct pass {
-	const uint8_t *p;
-	size_t run, pos;
-};
+enum verdict { GO_ON, TAKEN, STOP, GONE };
 
-static void flush(struct client *c, struct pass *pass)
+/* A message that passes as it is. */
+static enum verdict pass_on(struct client *c, char type)
 {
-	if (c->server != NULL)
-		forward(c, pass->p + pass->run, pass->pos - pass->run);
-	pass->run = pass->pos;
+	return note_sent(c, type) ? GO_ON : GONE;
 }
 
-enum verdict { GO_ON, STOP, GONE };
+/* The same of a client whose prepared statements follow it, for any message that the server runs. */
+static enum verdict pass_tracked(struct client *c, const struct msg *m, struct request_pass *pass)
+{
+	enum verdict verdict = TAKEN;
+
+	prepared_begin_batch(c->server, pass);
+	switch (prepared_request(c, m, pass)) {
+	case PREPARED_FORWARD:
+		verdict = pass_on(c, m->type);
+		break;
+	case PREPARED_TAKEN:
+		note_begun(c, m->type);
+		break;
+	case PREPARED_WAIT:
+		c->server->prepared->is_client_waiting = true;
+		conn_pause(&c->conn);
+		return STOP;
+	case PREPARED_GONE:
+		return GONE;
+	}
+	if (verdict != GONE)
+		prepared_sent(c, m->type);
+	return verdict;
+}
+
+static enum verdict prepare_forward(struct client *c, const struct msg *m, struct request_pass *pass)
+{
+	bool is_tracked = prepared_is_tracked(c);
+
+	if (m->type == 'Q' && hub_settings(c->hub)->disable_pqexec) {
+		pass_flush(pass);
+		client_close(c, CLOSE_PQEXEC_DISALLOWED);
+		return GONE;
+	}
+	if (is_tracked && !prepared_can_read(c, m))
+		return STOP;
+	if (c->server == NULL && !acquire(c))
+		return c->state == CLIENT_CLOSED ? GONE : STOP;
+	return is_tracked ? pass_tracked(c, m, pass) : pass_on(c, m->type);
+}
 
 /* Whether the message may be forwarded, after what it takes for that. */
-static enum verdict prepare(struct client *c, const struct msg *m, struct pass *pass)
+static enum verdict prepare(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	switch (client_rule(m->type)) {
 	case REQUEST_FORWARD:
-		if (m->type == 'Q' && hub_settings(c->hub)->disable_pqexec) {
-			flush(c, pass);
-			client_close(c, CLOSE_PQEXEC_DISALLOWED);
-			return GONE;
-		}
-		if (c->server == NULL && !acquire(c))
-			return c->state == CLIENT_CLOSED ? GONE : STOP;
-		return note_sent(c, m->type) ? GO_ON : GONE;
+		return prepare_forward(c, m, pass);
 	case REQUEST_COPY:
-		if (c->server != NULL)
-			return note_sent(c, m->type) ? GO_ON : GONE;
-		return GO_ON;
+		return c->server != NULL ? pass_on(c, m->type) : GO_ON;
 	case REQUEST_TERMINATE:
-		flush(c, pass);
+		pass_flush(pass);
 		client_close(c, CLOSE_CLIENT_QUIT);
 		return GONE;
 	case REQUEST_REJECT:
 		break;
 	}
-	flush(c, pass);
+	pass_flush(pass);
 	client_close(c, CLOSE_UNKNOWN_PACKET);
 	return GONE;
 }
 
 /* The body of a message, as far as it is here. Without a server (left-over COPY data) it is dropped. */
-static void pass_body(struct client *c, struct pass *pass, size_t n)
+static void pass_body(struct client *c, struct request_pass *pass)
 {
-	size_t here = n - pass->pos < c->remain ? n - pass->pos : c->remain;
+	size_t left = pass->n - pass->pos, here = left < c->remain ? left : c->remain;
 
 	pass->pos += here;
 	c->remain -= (uint32_t)here;
@@ -157,45 +178,68 @@ static void pass_body(struct client *c, struct pass *pass, size_t n)
 		pass->run = pass->pos;
 }
 
-size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
+/* Goes from message to message as far as they can be sent. False: the client was closed. */
+static bool pass_messages(struct client *c, struct request_pass *pass)
 {
 	uint32_t max = (uint32_t)hub_settings(c->hub)->max_packet_size;
-	struct pass pass = {.p = p};
 
-	if (c->server != NULL && c->server->phase != SERVER_READY) {
-		/* The server is being set up for it: as if it still waited. */
-		conn_pause(&c->conn);
-		return 0;
-	}
-	while (pass.pos < n) {
-		enum verdict verdict;
+	while (pass->pos < pass->n) {
 		struct msg m;
 
 		if (c->remain > 0) {
-			pass_body(c, &pass, n);
+			pass_body(c, pass);
 			continue;
 		}
-		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
+		switch (msg_peek(pass->p + pass->pos, pass->n - pass->pos, max, &m)) {
 		case PEEK_SHORT:
-			goto out;
+			return true;
 		case PEEK_BAD:
-			flush(c, &pass);
-			return bad_header(c, p + pass.pos);
+			pass_flush(pass);
+			bad_header(c, pass->p + pass->pos);
+			return false;
 		case PEEK_OK:
 			break;
 		}
-		verdict = prepare(c, &m, &pass);
-		if (verdict == GONE)
-			return CONN_CLOSED;
-		if (verdict == STOP)
-			return pass.pos;
-		pass.pos += MSG_HEADER_SIZE;
+		switch (prepare(c, &m, pass)) {
+		case GONE:
+			return false;
+		case STOP:
+			return true;
+		case TAKEN:
+			continue;
+		case GO_ON:
+			break;
+		}
+		pass->pos += MSG_HEADER_SIZE;
 		c->remain = m.len;
 		if (c->server == NULL)
-			pass.run = pass.pos;
+			pass->run = pass->pos;
 	}
-out:
-	flush(c, &pass);
+	return true;
+}
+
+/* The server is being set up for the client, or is to get its batch once more: as if the client still waited. */
+static bool is_server_busy(const struct server *s)
+{
+	return s->phase != SERVER_READY || prepared_is_to_replay(s);
+}
+
+size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
+{
+	struct request_pass pass;
+
+	if (c->server != NULL && is_server_busy(c->server)) {
+		if (c->server->prepared != NULL)
+			c->server->prepared->is_client_waiting = true;
+		conn_pause(&c->conn);
+		return 0;
+	}
+	pass_begin(&pass, c, p, n);
+	if (!pass_messages(c, &pass))
+		return CONN_CLOSED;
+	if (c->server != NULL)
+		prepared_record(c->server, &pass);
+	pass_flush(&pass);
 	/* The end of COPY data that came behind the server's ReadyForQuery is what the release waited for. */
 	if (c->server != NULL && c->remain == 0 && owed_is_clear(&c->server->owed))
 		server_settle(c->server);

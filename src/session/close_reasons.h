@@ -95,6 +95,8 @@
 	  "disable_pqexec is set: use the extended query protocol.")                                                 \
 	X(STATEMENT_MODE, "0A000", true, WARNING, "transaction blocks not allowed in statement pooling mode",        \
 	  "Set pool_mode = transaction for clients that use transactions.")                                          \
+	X(STATEMENT_TOO_LONG, "54000", true, WARNING, "prepared statement is too long",                              \
+	  "The Parse message of a named statement may be at most 64 MB long.")                                       \
 	X(NO_EXTENDED_CONSOLE, "0A000", true, LOG, "extended query protocol not supported by admin console",         \
 	  "Have the driver use the simple query protocol.")                                                          \
 	/* What became of the server. */                                                                             \

@@ -17,6 +17,7 @@
 #include "net/listen.h"
 #include "net/loop.h"
 #include "pool/registry.h"
+#include "pool/stmts.h"
 #include "proto/params.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
@@ -66,6 +67,7 @@ struct hub {
 	struct registry *registry;
 	struct slab *clients, *servers;
 	struct params *params;
+	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */
 	struct keycache *keys;
 	struct auth_helper *auth_helper; /* PAM and LDAP */
@@ -89,6 +91,7 @@ struct hub {
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
 	uint64_t last_id;
+	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
 	uint64_t started_at;
 	unsigned nwaits;                 /* commands of the console that wait for sessions */

@@ -9,6 +9,7 @@
 #include "base/sys.h"
 #include "proto/out.h"
 #include "session/idle.h"
+#include "session/prepared.h"
 #include "session/server_host.h"
 
 static struct server *of_deadline(struct deadline *d)
@@ -325,6 +326,7 @@ void server_destroy(struct server *s, const char *why)
 	deadline_disarm(&s->xact_deadline);
 	server_login_free(&s->login);
 	owed_fini(&s->owed);
+	prepared_server_free(s);
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
 	pool_server_leave(&s->slot, clock_us());
@@ -417,6 +419,7 @@ void server_release(struct server *s)
 		conn_unpause(&c->conn);
 	}
 	conn_unpause(&s->conn);
+	prepared_release(s);
 	s->query_at = s->xact_at = 0;
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);

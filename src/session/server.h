@@ -51,6 +51,7 @@ struct server {
 	struct paramset *params;
 	struct paramset *params_before;  /* TASK_SWITCH: what they are again if it fails */
 	struct server_login *login;      /* until logged in */
+	struct prepared_server *prepared; /* NULL: no client whose statements follow it has used one here */
 	struct owed owed;
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */

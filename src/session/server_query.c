@@ -10,6 +10,7 @@
 #include "proto/msg.h"
 #include "proto/rules.h"
 #include "session/host_check.h"
+#include "session/prepared.h"
 #include "session/server.h"
 #include "session/timeouts.h"
 
@@ -19,6 +20,13 @@ struct pass {
 	size_t run, pos;
 };
 
+static void note_relayed(struct server *s, size_t n)
+{
+	s->slot.pool->stats.now.bytes_sent += n;
+	if (s->prepared != NULL)
+		s->prepared->is_told = true;
+}
+
 static void flush(struct server *s, struct pass *pass)
 {
 	struct client *c = s->client;
@@ -26,9 +34,9 @@ static void flush(struct server *s, struct pass *pass)
 
 	if (n == 0 || c == NULL)
 		return;
-	s->slot.pool->stats.now.bytes_sent += n;
 	conn_write(&c->conn, pass->p + pass->run, n);
 	pass->run = pass->pos;
+	note_relayed(s, n);
 	if (conn_is_backlogged(&c->conn))
 		conn_pause(&s->conn);
 	/* A client that was held back because too many replies were owed goes on, if it reads them or not. */
@@ -110,9 +118,11 @@ static bool take_idle_message(struct server *s, const struct msg *m)
 	}
 }
 
-static bool is_needed_whole(const struct server *s, char type)
+static bool is_needed_whole(const struct server *s, const struct msg *m)
 {
-	return type == 'Z' || type == 'S' || (s->client == NULL && type == 'E');
+	if (m->type == 'Z' || m->type == 'S')
+		return true;
+	return s->client == NULL ? m->type == 'E' : s->prepared != NULL && prepared_needs_whole(s, m);
 }
 
 enum verdict { GO_ON, READY, BROKEN };
@@ -161,6 +171,82 @@ static bool breaks_statement_mode(const struct server *s)
 	return s->slot.pool->settings.mode == POOL_MODE_STATEMENT && s->status != 'I' && owed_is_clear(&s->owed);
 }
 
+/* The message does not go to the client; something else may in its place. */
+static void relay_instead(struct server *s, const struct msg *m, struct pass *pass, const void *p, size_t n)
+{
+	flush(s, pass);
+	if (n > 0) {
+		conn_write(&s->client->conn, p, n);
+		note_relayed(s, n);
+	}
+	pass->pos += MSG_HEADER_SIZE + m->len;
+	pass->run = pass->pos;
+}
+
+/*
+ * A reply of a server that has prepared statements; `first` as in
+ * prepared_reply(). True: it is done with, whatever became of it.
+ */
+static bool take_prepared(struct server *s, const struct msg *m, uint64_t first, struct pass *pass)
+{
+	static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
+	bool nothing_told = !s->prepared->is_told && pass->pos == pass->run;
+	enum stmt_reply reply;
+	struct strbuf changed;
+
+	strbuf_init(&changed);
+	reply = prepared_reply(s, m, first, nothing_told, &changed);
+	if (m->type == 'Z' && prepared_is_to_replay(s))
+		reply = STMT_REPLY_DROP;
+	/* Of what is too long to be seen whole, the rest is on its way already. */
+	if (m->have < m->len || (reply == STMT_REPLY_PASS && (changed.n == 0 || changed.failed))) {
+		strbuf_fini(&changed);
+		return false;
+	}
+	if (reply == STMT_REPLY_PARSED)
+		relay_instead(s, m, pass, parse_complete, sizeof(parse_complete));
+	else
+		relay_instead(s, m, pass, changed.p, reply == STMT_REPLY_DROP ? 0 : changed.n);
+	strbuf_fini(&changed);
+	return true;
+}
+
+/* A ReadyForQuery has come, and all before it is relayed. False: the server is closed. */
+static bool go_on(struct server *s)
+{
+	if (s->prepared == NULL || s->client == NULL)
+		return true;
+	if (prepared_is_to_replay(s) && owed_is_clear(&s->owed))
+		return prepared_replay(s);
+	return prepared_go_on(s);
+}
+
+/* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
+static bool after_ready(struct server *s, struct pass *pass)
+{
+	count_ready(s);
+	if (s->prepared != NULL && s->prepared->is_client_waiting) {
+		flush(s, pass);
+		if (!go_on(s))
+			return false;
+	}
+	if (s->status != 'I')
+		return true;
+	/* The client has its answer before anybody else gets the server. */
+	flush(s, pass);
+	server_settle(s);
+	/* Closed, set up for the next client, or that client's already. */
+	if (s->phase != SERVER_READY)
+		return false;
+	pass->run = pass->pos;
+	return true;
+}
+
+static size_t taken(const struct server *s, const struct pass *pass)
+{
+	return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass->pos;
+}
+
 size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 {
 	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
@@ -169,6 +255,7 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 	s->has_replied = true;
 	while (pass.pos < n) {
 		enum verdict verdict;
+		uint64_t first;
 		struct msg m;
 
 		if (s->remain > 0) {
@@ -186,14 +273,20 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		case PEEK_OK:
 			break;
 		}
-		if (is_needed_whole(s, m.type) && m.have < m.len) {
+		if (is_needed_whole(s, &m) && m.have < m.len) {
 			if (m.len > SERVER_WHOLE_MAX)
 				return broken(s, &pass);
 			goto out;
 		}
+		first = s->owed.first;
 		verdict = take_message(s, &m);
 		if (verdict == BROKEN)
 			return broken(s, &pass);
+		if (s->prepared != NULL && s->client != NULL && take_prepared(s, &m, first, &pass)) {
+			if (verdict == READY && !go_on(s))
+				return taken(s, &pass);
+			continue;
+		}
 		if (verdict == READY && breaks_statement_mode(s)) {
 			/* In the place of the ReadyForQuery, which would tell the client to go on. */
 			flush(s, &pass);
@@ -202,20 +295,12 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		}
 		pass.pos += MSG_HEADER_SIZE + m.have;
 		s->remain = m.len - m.have;
-		if (verdict != READY)
-			continue;
-		count_ready(s);
-		if (s->status == 'I') {
-			/* The client has its answer before anybody else gets the server. */
-			flush(s, &pass);
-			server_settle(s);
-			/* Closed, set up for the next client, or that client's already. */
-			if (s->phase != SERVER_READY)
-				return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass.pos;
-			pass.run = pass.pos;
-		}
+		if (verdict == READY && !after_ready(s, &pass))
+			return taken(s, &pass);
 	}
 out:
 	flush(s, &pass);
+	if (s->prepared != NULL && !prepared_go_on(s))
+		return CONN_CLOSED;
 	return pass.pos;
 }

@@ -13,6 +13,7 @@
 #include "proto/msg.h"
 #include "proto/out.h"
 #include "proto/rules.h"
+#include "session/prepared.h"
 #include "session/server.h"
 #include "session/server_host.h"
 
@@ -52,6 +53,8 @@ void server_task_start(struct server *s, enum server_task task)
 	s->task = (uint8_t)task;
 	s->phase = SERVER_TASK;
 	s->is_failed_task = false;
+	if (task != TASK_DRAIN)
+		prepared_note_own(s);
 	if (!has_deadline_already(task))
 		deadline_arm(&s->deadline, pool_session(s->slot.pool)->server_connect);
 	strbuf_init(&out);
@@ -236,9 +239,9 @@ static void finish(struct server *s)
 }
 
 /* Whether a message of this type is looked into, so that all of it has to be here. */
-static bool is_needed_whole(const struct server *s, char type)
+static bool is_needed_whole(const struct server *s, const struct msg *m)
 {
-	switch (type) {
+	switch (m->type) {
 	case 'S':
 	case 'Z':
 		return true;
@@ -247,15 +250,19 @@ static bool is_needed_whole(const struct server *s, char type)
 	case 'D':
 		return s->task == TASK_SWITCH;
 	default:
-		return false;
+		return s->prepared != NULL && prepared_needs_whole(s, m);
 	}
 }
 
 /* False: the server makes no sense. */
 static bool take_message(struct server *s, const struct msg *m)
 {
+	uint64_t first = s->owed.first;
+
 	if (server_rule(m->type) == REPLY_REJECT || !owed_reply(&s->owed, m->type))
 		return false;
+	if (s->prepared != NULL)
+		prepared_note_reply(s, m, first);
 	switch (m->type) {
 	case 'E':
 		if (s->task != TASK_DRAIN)
@@ -302,7 +309,7 @@ size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n)
 			return pos;
 		if (peek == PEEK_BAD)
 			return broken(s);
-		if (is_needed_whole(s, m.type)) {
+		if (is_needed_whole(s, &m)) {
 			if (m.len > SERVER_WHOLE_MAX)
 				return broken(s);
 			if (m.have < m.len)

@@ -54,6 +54,8 @@ LAYOUT = {
     "DNS_HOSTS": "hostname s, ttl q, addrs s",
     "DNS_ZONES": "zonename s, serial q, count i",
     "VERSION": "version s",
+    "PREPARED_STATEMENTS": "name kind query s, version clients servers q, binds N, size q",
+    "PREPARED_STATS": "database s, client_parses server_parses binds hits evictions retries N",
 }
 
 
@@ -66,7 +68,7 @@ def test_columns_and_types(pooler, show):
     assert [(c.name, c.oid) for c in result.columns] == columns(LAYOUT[show])
     assert result.tags == ["SHOW"]
     assert all(c.format == 0 for c in result.columns)
-    if show not in ("STATS", "STATS_TOTALS", "STATS_AVERAGES", "DNS_HOSTS", "DNS_ZONES"):
+    if show not in ("STATS", "STATS_TOTALS", "STATS_AVERAGES", "DNS_HOSTS", "DNS_ZONES", "PREPARED_STATEMENTS"):
         assert result.rows
 
 

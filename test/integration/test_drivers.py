@@ -1,8 +1,10 @@
-"""The drivers people use, in transaction mode: connect, a transaction, a failing one, COPY, a large result."""
+"""
+The drivers people use, with their defaults, in transaction mode: connect, a transaction, a failing one, COPY, a large
+result. What they do with prepared statements is in test_driver_statements.py.
+"""
 
 import asyncio
 import os
-import shutil
 
 import asyncpg
 import psycopg
@@ -27,7 +29,7 @@ def driver_pooler(make_pooler, pg):
 
 
 def test_psycopg(driver_pooler):
-    with psycopg.connect(driver_pooler.dsn(password="secret"), prepare_threshold=None) as c:
+    with psycopg.connect(driver_pooler.dsn(password="secret")) as c:
         with c.transaction():
             c.execute("INSERT INTO driver VALUES (%s, %s)", [1, "ünï"])
         with pytest.raises(psycopg.errors.UniqueViolation):
@@ -47,7 +49,7 @@ def test_psycopg(driver_pooler):
 
 
 def test_psycopg_server_side_cursor(driver_pooler):
-    with psycopg.connect(driver_pooler.dsn(password="secret"), prepare_threshold=None) as c:
+    with psycopg.connect(driver_pooler.dsn(password="secret")) as c:
         with c.cursor("cur") as cursor:
             cursor.execute("SELECT generate_series(1, 5000)")
             assert sum(1 for _ in cursor) == 5000
@@ -81,7 +83,7 @@ def test_psycopg2_on_the_console(driver_pooler):
 def test_asyncpg(driver_pooler):
     async def work():
         c = await asyncpg.connect(host="127.0.0.1", port=driver_pooler.port, user="app", password="secret",
-                                  database="app", statement_cache_size=0)
+                                  database="app")
         async with c.transaction():
             await c.execute("INSERT INTO driver VALUES ($1, $2)", 1, "ünï")
         with pytest.raises(asyncpg.UniqueViolationError):
@@ -97,8 +99,6 @@ def test_asyncpg(driver_pooler):
 
 
 def test_node_postgres(driver_pooler):
-    if shutil.which("node") is None:
-        pytest.skip("no node on this machine")
     done = run(["node", os.path.join(HERE, "node", "driver.js"), str(driver_pooler.port)],
                env={**os.environ, "PGPASSWORD": "secret"})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,11 +107,9 @@ def test_node_postgres(driver_pooler):
 
 @pytest.mark.parametrize("mode", ["extended", "simple"])
 def test_jdbc(driver_pooler, tmp_path, mode):
-    if shutil.which("javac") is None:
-        pytest.skip("no JDK on this machine")
     done = run(["javac", "-cp", JAR, "-d", str(tmp_path), os.path.join(HERE, "java", "Driver.java")])
     assert done.returncode == 0, done.stderr
-    url = f"jdbc:postgresql://127.0.0.1:{driver_pooler.port}/app?prepareThreshold=0&preferQueryMode={mode}"
+    url = f"jdbc:postgresql://127.0.0.1:{driver_pooler.port}/app?preferQueryMode={mode}"
     done = run(["java", "-cp", f"{tmp_path}:{JAR}", "Driver", url])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip() == "done"

@@ -10,6 +10,7 @@ import psycopg
 import psycopg.sql
 
 from .system import as_account, eventually, free_port, give_away, run, stop_process
+from .wire import Wire
 
 PASSWORD = "Sësam öffne dich"
 
@@ -158,6 +159,10 @@ class Postgres:
     def connect(self, dbname="app", user="postgres", **kwargs):
         """psycopg, past the pooler."""
         return psycopg.connect(host=self.directory, port=self.port, dbname=dbname, user=user, **kwargs)
+
+    def wire(self, dbname="app", user="app", timeout=30, **parameters):
+        """A logged in raw connection, past the pooler."""
+        return Wire((self.address, self.port), timeout).login(user, dbname, **parameters)
 
     def rows(self, sql, dbname="postgres"):
         with self.connect(dbname, autocommit=True, application_name="observer") as c:

@@ -79,6 +79,18 @@ def flush():
     return packet("H")
 
 
+def copy_data(data):
+    return packet("d", data)
+
+
+def copy_done():
+    return packet("c")
+
+
+def copy_fail(reason=""):
+    return packet("f", cstring(reason))
+
+
 def extended(sql, values=()):
     """One statement in the extended protocol, without the Sync."""
     return parse(sql) + bind(values) + describe() + execute()
@@ -334,7 +346,11 @@ class Wire(Stream):
         return self.query(sql).value
 
     def extended(self, sql, values=()):
-        self.send_raw(extended(sql, values) + sync())
+        return self.say(extended(sql, values))
+
+    def say(self, *messages):
+        """These messages in one write and a Sync behind them; what comes back."""
+        self.send_raw(b"".join(messages) + sync())
         return self.result()
 
     def backend(self):

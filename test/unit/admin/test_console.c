@@ -199,7 +199,8 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	assert_true(SAID("MConsole usage"));
 	assert_true(SAID("D\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|HOSTS|WAITING\n"
 			 "\tSHOW VERSION|LISTS|MEM|STATE|DNS_HOSTS|DNS_ZONES|CLOSE_REASONS\n"
-			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n"
+			 "\tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS|PREPARED_STATEMENTS\n"
+			 "\tSHOW PREPARED_STATS\n"
 			 "\tSET key = arg\n\tRELOAD\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tSUSPEND\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]"));
 	assert_true(SAID("SHOW"));
 }
@@ -274,6 +275,8 @@ static void shutdown_has_three_kinds(void **state)
 	assert_true(SAID("SHUTDOWN"));
 	assert_string_equal(ask(c, "SHUTDOWN WAIT_FOR_CLIENTS"), "CZ");
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	assert_string_equal(ask(c, "SHUTDOWN DRAIN"), "CZ");
+	assert_int_equal(asked.how, ADMIN_SHUTDOWN_DRAIN);
 	assert_string_equal(ask(c, "shutdown"), "");
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_IMMEDIATE);
 	assert_int_equal(asked.shutdowns, 3);

@@ -93,6 +93,19 @@ static void an_atom_may_be_looked_up_by_its_own_text(void **state)
 	atom_unref(&b);
 }
 
+static void finding_makes_none_and_takes_no_reference(void **state)
+{
+	struct atom *a = atom_get(SLICE_LIT("here"));
+
+	(void)state;
+	assert_null(atom_find(SLICE_LIT("there")));
+	assert_int_equal(atom_count(), 1);
+	assert_ptr_equal(atom_find(SLICE_LIT("here")), a);
+	atom_unref(&a);
+	assert_int_equal(atom_count(), 0);
+	assert_null(atom_find(SLICE_LIT("here")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -102,6 +115,7 @@ int main(void)
 		cmocka_unit_test(it_lives_until_the_last_reference_is_dropped),
 		cmocka_unit_test(memory_is_counted_and_given_back),
 		cmocka_unit_test(an_atom_may_be_looked_up_by_its_own_text),
+		cmocka_unit_test(finding_makes_none_and_takes_no_reference),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

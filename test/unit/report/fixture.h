@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "control/auth_query.h"
 #include "pool/registry.h"
+#include "pool/stmts.h"
 #include "proto/params.h"
 #include "session/client.h"
 #include "session/server.h"
@@ -84,11 +85,12 @@ static inline void fixture_open(const char *ini)
 		.clients = slab_new("client_cache", sizeof(struct client)),
 		.servers = slab_new("server_cache", sizeof(struct server)),
 		.params = params_new("", &error),
+		.stmts = stmts_new(),
 		.loop = loop_new(),
 	};
 	hub.dns = dns_new(hub.loop, &(struct dns_options){.resolv_conf = ""}, &error);
 	hub.auth_queries = auth_queries_new(hub.loop, hub.dns, &(struct auth_query_options){0});
-	if (hub.registry == NULL || hub.params == NULL || hub.dns == NULL || hub.auth_queries == NULL)
+	if (hub.registry == NULL || hub.params == NULL || hub.stmts == NULL || hub.dns == NULL || hub.auth_queries == NULL)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
 }
@@ -104,6 +106,7 @@ static inline void fixture_close(void)
 	slab_free(hub.servers);
 	paramset_unref(hub.params, &hub.no_params);
 	params_free(hub.params);
+	stmts_free(&hub.stmts);
 	registry_free(hub.registry);
 	auth_queries_free(hub.auth_queries);
 	dns_free(hub.dns);

@@ -143,6 +143,10 @@ static void columns_of_our_own_tables_are_these(void **state)
 	assert_columns(&table_hosts, "address s, state s, role s, failures i, last_error s, last_detail s, next_try T, "
 				     "connecting i, servers i");
 	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
+	assert_columns(&table_prepared_statements,
+		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
+	assert_columns(&table_prepared_stats,
+		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
 }
 
 static void tables_are_found_in_any_case(void **state)
@@ -217,8 +221,8 @@ static void stats_are_summed_over_a_databases_pools(void **state)
 	struct pool *one = fixture_pool("shop", "ann"), *other = fixture_pool("shop", "bob");
 
 	(void)state;
-	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-	other->stats.now = (struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100};
+	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+	other->stats.now = (struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400};
 	console.now.query_count = console.now.xact_count = 7;
 	assert_rows(&table_stats_totals,
 		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0\n"
@@ -226,6 +230,9 @@ static void stats_are_summed_over_a_databases_pools(void **state)
 	assert_rows(&table_stats,
 		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
 		    "shop|101|202|303|404|505|606|707|808|909|1010|1111|0|0|0|0|0|0|0|0|0|0|0\n");
+	assert_rows(&table_prepared_stats,
+		    "pgbouncer|0|0|0|0|0|0\n"
+		    "shop|909|1010|1111|1212|1313|1414\n");
 }
 
 static void averages_are_of_the_last_whole_period(void **state)
@@ -233,11 +240,11 @@ static void averages_are_of_the_last_whole_period(void **state)
 	struct pool *pool = fixture_pool("shop", "ann");
 
 	(void)state;
-	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000};
+	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 0, 0, 0};
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90});
+	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0});
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999});
+	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 0, 0, 0});
 	assert_rows(&table_stats_averages,
 		    "pgbouncer|0|0|0|0|0|0|0|0|0|0|0\n"
 		    "shop|2|3|4|5|6|100|200|20|7|8|9\n");
@@ -246,7 +253,7 @@ static void averages_are_of_the_last_whole_period(void **state)
 static void totals_keep_what_removed_databases_had(void **state)
 {
 	(void)state;
-	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
 	console.now.query_count = 1;
 	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\n"));
 	assert_rows(&table_totals,
@@ -265,7 +272,7 @@ static void the_line_for_the_log_has_pgbouncers_wording(void **state)
 	struct strbuf line;
 
 	(void)state;
-	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90};
+	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0};
 	stats_turn(&pool->stats);
 	strbuf_init(&line);
 	stats_line_print(&hub, &line);
@@ -415,6 +422,72 @@ static void who_waits_is_told_what_for_and_why(void **state)
 		    "2|shop|ann|unix(4711):0|0|0|login|paused|the database is paused\n");
 }
 
+static struct stmt *prepare(enum stmt_kind kind, struct slice body)
+{
+	return stmts_get(hub.stmts, kind, body, NULL);
+}
+
+static void prepared_statements_come_by_id_with_who_has_them(void **state)
+{
+	struct stmt *made[20];
+	struct strbuf expected;
+
+	(void)state;
+	assert_rows(&table_prepared_statements, "");
+	strbuf_init(&expected);
+	made[0] = prepare(STMT_PARSED, (struct slice){"SELECT $1\0\0\1\0\0\0\27", 16});
+	made[1] = prepare(STMT_SQL, SLICE_LIT(" AS SELECT 1"));
+	made[1]->version = 3;
+	made[1]->nclients = 4;
+	made[1]->nservers = 5;
+	made[1]->nbinds = 6;
+	strbuf_add_str(&expected, "pgsluice_1|parse|SELECT $1|1|0|0|0|16\npgsluice_2|sql| AS SELECT 1|3|4|5|6|12\n");
+	for (unsigned i = 2; i < 20; i++) {
+		char body[16];
+
+		snprintf(body, sizeof(body), "SELECT %02u", i);
+		made[i] = prepare(STMT_PARSED, slice_of(body));
+		strbuf_addf(&expected, "pgsluice_%x|parse|%s|1|0|0|0|9\n", i + 1, body);
+	}
+	assert_rows(&table_prepared_statements, expected.p);
+	strbuf_fini(&expected);
+	for (unsigned i = 0; i < 20; i++)
+		stmt_unref(hub.stmts, &made[i]);
+}
+
+/* A query of so many letters and then `end`: it is shown as the letters and the first `shown` bytes of the end. */
+static void assert_cut(size_t letters, const char *end, size_t shown)
+{
+	struct strbuf query, expected;
+	struct stmt *s;
+
+	strbuf_init(&query);
+	memset(strbuf_reserve(&query, letters), 'x', letters);
+	query.n += letters;
+	strbuf_add_str(&query, end);
+	s = prepare(STMT_SQL, strbuf_slice(&query));
+	strbuf_init(&expected);
+	strbuf_addf(&expected, "%s|sql|%.*s|1|0|0|0|%zu\n", s->name, (int)(letters + shown), query.p, query.n);
+	assert_rows(&table_prepared_statements, expected.p);
+	strbuf_fini(&query);
+	strbuf_fini(&expected);
+	stmt_unref(hub.stmts, &s);
+}
+
+static void a_long_query_is_cut_between_two_characters(void **state)
+{
+	(void)state;
+	assert_cut(1000, "", 0);
+	assert_cut(1000, "y", 0);
+	assert_cut(998, "\u00e4", 2);
+	assert_cut(998, "\u00e4y", 2);
+	assert_cut(999, "\u00e4", 0);
+	assert_cut(998, "\u20ac", 0);
+	assert_cut(997, "\U0001f418", 0);
+	assert_cut(996, "\U0001f418\u00e4", 4);
+	assert_cut(990, "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80", 10);
+}
+
 static void lists_have_their_rows_in_order(void **state)
 {
 	size_t capacity;
@@ -530,6 +603,8 @@ int main(void)
 		TEST(a_time_is_local_and_names_its_zone),
 		TEST(hosts_are_those_that_databases_name),
 		TEST(who_waits_is_told_what_for_and_why),
+		TEST(prepared_statements_come_by_id_with_who_has_them),
+		TEST(a_long_query_is_cut_between_two_characters),
 		TEST(lists_have_their_rows_in_order),
 		TEST(the_version_is_one_that_monitors_know),
 		TEST(hosts_are_shown_with_all_their_addresses),

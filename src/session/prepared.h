@@ -1,0 +1,159 @@
+/*
+ * Prepared statements in transaction and statement mode: what clients prepare
+ * follows them from server to server (PostgreSQL manual, 55.2.3 Extended
+ * Query).
+ *
+ * Each message of a client still has exactly one message that it leads to at
+ * the server, so replies keep their order and an error has the server skip
+ * what the client expects it to skip. What changes are the names; and other
+ * messages are put in between, whose replies the client does not see: a Parse
+ * of what the server lacks, a Close of what has to go. Where nothing needs to
+ * be done, the message becomes a Close of a portal that does not exist, which
+ * always succeeds.
+ *
+ * What a message changes (a name of the client's, what the server has) counts
+ * from when it is sent, and is taken back if an error has it skipped
+ * (pool/stmt_ops). Messages that hang on what is still uncertain wait.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pool/pool.h"
+#include "pool/stmt_cache.h"
+#include "pool/stmt_names.h"
+#include "pool/stmt_ops.h"
+#include "proto/msg.h"
+#include "proto/sql.h"
+#include "session/client.h"
+#include "session/request_pass.h"
+#include "session/server.h"
+
+/* One of the statements that proto/sql knows was sent by Parse: it counts when it is executed, in the same batch. */
+struct prepared_sql {
+	enum sql_verb verb;
+	bool is_change;          /* a PREPARE of a name that is free, a DEALLOCATE of one that is there */
+	struct stmt *stmt;       /* whose name is in the text now, or */
+	const char *alias;       /* what is */
+	struct atom *name;       /* the client's */
+	uint32_t at;             /* as in struct stmt_op */
+	int32_t shift;
+};
+
+/* The client's part; made with its first named statement. */
+struct prepared_client {
+	struct stmt_names *names;
+	struct prepared_sql sql;
+	bool keeps_unnamed;      /* it has once used an unnamed statement of an earlier batch */
+};
+
+/* The bytes of a batch that could be sent once more: as long as nothing of its answer has reached the client. */
+#define PREPARED_REPLAY_MAX 4096
+
+enum replay_state {
+	REPLAY_NONE,             /* the batch under way cannot be sent again */
+	REPLAY_RECORDING,
+	REPLAY_WAITING,          /* it is to be sent again when the server is ready */
+};
+
+/* The server's part; made when a client that is tracked first uses it. */
+struct prepared_server {
+	struct stmt_cache cache;
+	struct stmt_ops ops;
+	uint64_t batch_at;       /* the index of the first message of the batch under way */
+	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
+	bool is_client_waiting;  /* for answers that make certain what its next message means */
+	bool is_told;            /* something has been relayed to the client since the batch was begun */
+	enum replay_state replay;
+	uint32_t nreplay;
+	uint8_t replay_bytes[PREPARED_REPLAY_MAX];
+};
+
+/* Whether the statements of a client follow it. Those that it has once prepared do, whatever a reload changes. */
+static inline bool prepared_is_tracked(const struct client *c)
+{
+	return c->prepared != NULL || (client_pool(c)->settings.mode != POOL_MODE_SESSION &&
+				       hub_settings(c->hub)->max_prepared_statements > 0);
+}
+
+/* ------------------------------------------------------------------ requests (prepared_request.c, prepared_sql.c) */
+
+enum prepared_verdict {
+	PREPARED_FORWARD,        /* the message passes as it is */
+	PREPARED_TAKEN,          /* the head was rewritten and is behind pass->pos; c->remain of the body are to follow */
+	PREPARED_WAIT,           /* it is to be offered again, when answers have come (prepared_go_on()) */
+	PREPARED_GONE,           /* the client was closed */
+};
+
+/* Whether as much of a tracked client's message is here as it takes to decide. False: more of it has to come first. */
+bool prepared_can_read(const struct client *c, const struct msg *m);
+
+/* A message of a tracked client that has a server, before it is noted as sent. It starts at pass->pos. */
+enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass);
+
+/* After a message of any kind of a tracked client was noted as sent. */
+void prepared_sent(struct client *c, char type);
+
+/* ------------------------------------------------------------------ replies (prepared_reply.c) */
+
+/*
+ * A message of a server that has prepared statements, after owed_reply(),
+ * which had `first` as the index of the first that was owed before. The
+ * message must be whole if prepared_needs_whole() said so. `nothing_told`: the
+ * client has got nothing of the answer to this batch. With `changed` not
+ * empty afterwards, that is to be sent in the message's place.
+ */
+enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+			       struct strbuf *changed);
+bool prepared_needs_whole(const struct server *s, const struct msg *m);
+
+/* The same for one that no client gets: of what a client has left behind, or of a statement of our own. */
+void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first);
+
+/* Answers have come: the client goes on if it waits for them. False: the server was closed. */
+bool prepared_go_on(struct server *s);
+
+/* ------------------------------------------------------------------ once more (prepared_retry.c) */
+
+/* A message of a tracked client's is about to be sent: if it begins a batch, that is recorded. At pass->pos. */
+void prepared_begin_batch(struct server *s, struct request_pass *pass);
+
+/* What the pass has taken since then is part of the batch. */
+void prepared_record(struct server *s, const struct request_pass *pass);
+
+/* After owed_reply() of an error: whether all of the batch is here and no other was sent behind it. */
+bool prepared_may_replay(const struct server *s);
+
+/* It will be sent again. */
+void prepared_wait_for_replay(struct server *s);
+
+static inline bool prepared_is_to_replay(const struct server *s)
+{
+	return s->prepared != NULL && s->prepared->replay == REPLAY_WAITING;
+}
+
+/* The server is ready: sends it again. False: the server was closed. */
+bool prepared_replay(struct server *s);
+
+/* ------------------------------------------------------------------ the objects (prepared.c) */
+
+/* Makes what is missing, for the server only or for both. False: out of memory, and both were closed. */
+bool prepared_set_up_server(struct client *c);
+bool prepared_set_up(struct client *c);
+
+/* NULL inside is allowed. */
+void prepared_client_free(struct client *c);
+void prepared_server_free(struct server *s);
+
+/* A PREPARE or DEALLOCATE that was parsed is not executed in its batch. For a client that has a part. */
+void prepared_forget_sql(struct client *c);
+
+/* A statement of our own goes to the server: its unnamed one is nobody's. */
+void prepared_note_own(struct server *s);
+
+/* Another client may have the server next. */
+void prepared_release(struct server *s);
+
+/* For SHOW. */
+size_t prepared_count_of_client(const struct client *c);
+size_t prepared_count_of_server(const struct server *s);

@@ -1,0 +1,61 @@
+/*
+ * What is put between a client's messages on their way to the server, and
+ * noted as under way. Out of memory is noted in the pass (has_failed).
+ */
+#pragma once
+#include "session/prepared.h"
+
+/* Names on servers that are no statement's of the registry. */
+#define ALIAS_TAKEN STMT_NAME_PREFIX "taken"     /* always exists when it is put: for a name that is in use */
+#define ALIAS_DROPPED STMT_NAME_PREFIX "dropped" /* the same, for one that is to be dropped */
+#define ALIAS_UNKNOWN STMT_NAME_PREFIX "unknown" /* never exists */
+#define ALIAS_SQL STMT_NAME_PREFIX "sql"         /* a PREPARE that runs by the extended protocol */
+#define ALIAS_PORTAL STMT_NAME_PREFIX "portal"   /* no client's portal */
+
+/* So many operations may be under way more at the end of one request than at its beginning. */
+#define PUT_OPS_MAX 64
+
+/* Notes a message as sent; returns its index. */
+uint64_t prepared_put_note(struct request_pass *pass, char type);
+
+/* The message is the next to be noted: what it changes. References become the operation's. */
+struct stmt_op *prepared_put_op(struct request_pass *pass, enum stmt_op_kind kind, uint64_t index);
+
+/* The statement goes from the server. */
+void prepared_put_close(struct request_pass *pass, struct stmt *stmt);
+
+/* The unnamed statements of server and client are these from the message of this index on. */
+void prepared_note_unnamed(struct request_pass *pass, uint64_t index, uint64_t of_server, uint64_t of_client);
+
+/* The unnamed statement goes from the server. */
+void prepared_put_close_unnamed(struct request_pass *pass);
+
+/* The server gets a statement that it lacks. */
+void prepared_put_parse(struct request_pass *pass, struct stmt *stmt);
+
+/* The same as its unnamed statement. */
+void prepared_put_parse_unnamed(struct request_pass *pass, struct stmt *stmt);
+
+/* An empty statement of that name, in the place of any that had it. */
+void prepared_put_alias(struct request_pass *pass, const char *alias);
+
+/* A message that succeeds and does nothing, for one of the client's; its reply is what `reply` says. */
+uint64_t prepared_put_nothing(struct request_pass *pass);
+
+/* Of what was put, nothing is skipped with what follows. Only where no message of the client's waits for its Sync. */
+void prepared_put_sync(struct request_pass *pass);
+
+/*
+ * Makes room for one more statement on the server. PREPARED_FORWARD: there is
+ * room. PREPARED_WAIT: which could go is uncertain.
+ */
+enum prepared_verdict prepared_make_room(struct request_pass *pass, const struct stmt *needed);
+
+/* Sees to it that the server has the statement, in its present version, and what that needs. The same answers. */
+enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *stmt);
+
+/*
+ * The client calls a statement so from now on, or none (NULL), if the message
+ * of that index succeeds.
+ */
+struct stmt_op *prepared_put_name(struct request_pass *pass, uint64_t index, struct slice name, struct stmt *stmt);

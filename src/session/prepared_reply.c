@@ -1,0 +1,288 @@
+/*
+ * What servers answer to tracked clients: replies that nobody asked for are
+ * dropped, errors speak of statements by the client's names, and what an
+ * error had the server skip is taken back.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "proto/prepare.h"
+#include "session/prepared.h"
+
+/* Names of the registry's are made of these. */
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789_"
+
+/* ------------------------------------------------------------------ taking back */
+
+static void restore_name(struct server *s, const struct stmt_op *op)
+{
+	struct stmt_names *names = s->client == NULL || s->client->prepared == NULL ? NULL : s->client->prepared->names;
+
+	if (names == NULL || op->name == NULL)
+		return;
+	/* Without memory for it the client learns that the name means nothing, and nothing worse. */
+	if (op->before == NULL || !stmt_names_set_atom(names, op->name, op->before))
+		stmt_names_drop(names, atom_slice(op->name));
+}
+
+static void take_back(struct server *s, const struct stmt_op *op, bool is_skipped)
+{
+	struct prepared_server *ps = s->prepared;
+
+	switch ((enum stmt_op_kind)op->kind) {
+	case STMT_OP_SERVER_HAS:
+		stmt_cache_drop(&ps->cache, op->stmt);
+		break;
+	case STMT_OP_SERVER_LOST:
+		if (stmt_cache_look(&ps->cache, op->stmt) == STMT_ABSENT)
+			stmt_cache_add(&ps->cache, op->stmt, op->version, clock_us());
+		break;
+	case STMT_OP_NAMED:
+		/* A Parse of the unnamed statement that fails has dropped the one before. */
+		if (!is_skipped && op->name != NULL && op->name->len == 0 && s->client != NULL &&
+		    s->client->prepared != NULL)
+			stmt_names_drop(s->client->prepared->names, SLICE_LIT(""));
+		else
+			restore_name(s, op);
+		break;
+	case STMT_OP_UNNAMED:
+		ps->unnamed = is_skipped ? op->server_unnamed : 0;
+		if (s->client != NULL)
+			s->client->unnamed = is_skipped ? op->client_unnamed : 0;
+		break;
+	case STMT_OP_REPLY:
+	case STMT_OP_ALL_LOST:
+		break;
+	}
+}
+
+/* How many of the operations belong to messages below an index. */
+static uint32_t count_below(struct stmt_ops *ops, uint64_t index)
+{
+	uint32_t n = 0;
+
+	while (n < ops->n && stmt_ops_at(ops, n)->index < index)
+		n++;
+	return n;
+}
+
+/* The message of index `failed` met an error, and those behind it, below `next`, were skipped. */
+static void take_back_all(struct server *s, uint64_t failed, uint64_t next)
+{
+	struct stmt_ops *ops = &s->prepared->ops;
+	uint32_t n = count_below(ops, next);
+
+	for (uint32_t i = n; i-- > 0;)
+		take_back(s, stmt_ops_at(ops, i), stmt_ops_at(ops, i)->index > failed);
+	while (n-- > 0)
+		stmt_ops_pop(ops);
+}
+
+/* ------------------------------------------------------------------ everything gone */
+
+/* What was sent behind a DEALLOCATE ALL holds for what comes after it. */
+static void apply_again(struct server *s, const struct stmt_op *op)
+{
+	struct prepared_server *ps = s->prepared;
+
+	if (op->kind == STMT_OP_SERVER_HAS && stmt_cache_look(&ps->cache, op->stmt) == STMT_ABSENT)
+		stmt_cache_add(&ps->cache, op->stmt, op->version, clock_us());
+	if (op->kind == STMT_OP_NAMED && op->stmt != NULL && op->name != NULL && s->client != NULL &&
+	    s->client->prepared != NULL)
+		stmt_names_set_atom(s->client->prepared->names, op->name, op->stmt);
+}
+
+static bool is_all_lost_tag(const struct msg *m)
+{
+	const struct slice tag = {(const char *)m->body, m->have > 0 ? m->have - 1 : 0};
+
+	return slice_is(tag, "DEALLOCATE ALL") || slice_is(tag, "DISCARD ALL");
+}
+
+/* The tag tells, however the statement came about: in a string of several, say. */
+static void all_lost(struct server *s, uint64_t index)
+{
+	struct prepared_server *ps = s->prepared;
+
+	stmt_cache_clear(&ps->cache);
+	if (s->client != NULL && s->client->prepared != NULL)
+		stmt_names_clear(s->client->prepared->names);
+	for (uint32_t i = 0; i < ps->ops.n; i++)
+		if (stmt_ops_at(&ps->ops, i)->index > index)
+			apply_again(s, stmt_ops_at(&ps->ops, i));
+}
+
+/* ------------------------------------------------------------------ errors */
+
+/* The first operation of the message of that index, or NULL. */
+static struct stmt_op *op_of(struct stmt_ops *ops, uint64_t index)
+{
+	uint32_t i = count_below(ops, index);
+
+	return i < ops->n && stmt_ops_at(ops, i)->index == index ? stmt_ops_at(ops, i) : NULL;
+}
+
+static bool change_error(const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
+{
+	struct prepare_error change = {.at = op->at, .shift = -op->shift};
+
+	if (op->name == NULL || (op->alias == NULL && op->stmt == NULL))
+		return false;
+	change.from = op->alias != NULL ? slice_of(op->alias) : stmt_name(op->stmt);
+	change.to = atom_slice(op->name);
+	return prepare_out_error(changed, m, &change);
+}
+
+/* A name of the registry's in an error that has none of the operations' in it: the client's name for that. */
+static void translate_any(const struct server *s, const struct msg *m, struct strbuf *changed)
+{
+	const char *at = memmem(m->body, m->have, STMT_NAME_PREFIX, strlen(STMT_NAME_PREFIX));
+	const struct stmt_named *named;
+	struct prepare_error change = {.from = {at, 0}};
+
+	if (at == NULL || s->client == NULL || s->client->prepared == NULL)
+		return;
+	while (at + change.from.n < (const char *)m->body + m->have && strchr(NAME_CHARACTERS, at[change.from.n]) != NULL &&
+	       at[change.from.n] != '\0')
+		change.from.n++;
+	named = stmt_names_by_stmt(s->client->prepared->names, change.from);
+	if (named == NULL)
+		return;
+	change.to = atom_slice(named->name);
+	prepare_out_error(changed, m, &change);
+}
+
+/* The error in the client's words, if it speaks of one of our names. */
+static void translate(struct server *s, uint64_t index, const struct msg *m, struct strbuf *changed)
+{
+	struct stmt_ops *ops = &s->prepared->ops;
+
+	for (uint32_t i = count_below(ops, index); i < ops->n && stmt_ops_at(ops, i)->index == index; i++)
+		if (change_error(stmt_ops_at(ops, i), m, changed))
+			return;
+	translate_any(s, m, changed);
+}
+
+/*
+ * The statement that the server has is of no use any more: its result has
+ * changed, or somebody has dropped it behind our back. The routine that
+ * reports it tells it from errors of what the statement itself does.
+ */
+static bool is_outdated(struct server *s, struct stmt_op *op, const struct msg *m)
+{
+	struct error_fields f;
+
+	if (op == NULL || !op->is_use || op->stmt == NULL || m->have < m->len || !msg_error_fields(m, &f))
+		return false;
+	if (slice_is(f.sqlstate, "0A000") && slice_is(f.routine, "RevalidateCachedQuery")) {
+		op->stmt->version++;
+		return true;
+	}
+	return slice_is(f.sqlstate, "26000") && slice_is(f.routine, "FetchPreparedStatement") &&
+	       stmt_cache_drop(&s->prepared->cache, op->stmt) != 0;
+}
+
+/* What was put before a simple query has failed: that will fail, too, and say nothing new. */
+static void mute_query_behind(struct stmt_ops *ops, uint64_t next)
+{
+	struct stmt_op *sync = op_of(ops, next), *query = op_of(ops, next + 1);
+
+	if (sync == NULL || !sync->is_injected_sync || query == NULL || !query->is_query)
+		return;
+	query->is_mute = true;
+}
+
+/* An error in a simple query: what it was to change is known to have failed when it ends. */
+static enum stmt_reply query_failed(struct stmt_ops *ops, uint64_t index)
+{
+	struct stmt_op *first = op_of(ops, index);
+
+	for (uint32_t i = 0; i < ops->n && stmt_ops_at(ops, i)->index <= index; i++)
+		stmt_ops_at(ops, i)->has_failed = stmt_ops_at(ops, i)->is_query;
+	return first != NULL && first->is_mute ? STMT_REPLY_DROP : STMT_REPLY_PASS;
+}
+
+static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+				struct strbuf *changed)
+{
+	struct stmt_ops *ops = &s->prepared->ops;
+	struct stmt_op *op = op_of(ops, first);
+	enum stmt_reply reply = STMT_REPLY_PASS;
+	bool retry = is_outdated(s, op, m) && nothing_told && prepared_may_replay(s);
+
+	if (m->have == m->len && !retry)
+		translate(s, first, m, changed);
+	if (s->owed.first == first) {
+		reply = query_failed(ops, first);
+	} else {
+		mute_query_behind(ops, s->owed.first);
+		take_back_all(s, first, s->owed.first);
+	}
+	if (!retry)
+		return reply;
+	prepared_wait_for_replay(s);
+	return STMT_REPLY_DROP;
+}
+
+/* ------------------------------------------------------------------ all */
+
+/* The messages below the first that is owed now have been answered. */
+static enum stmt_reply settle(struct server *s, uint64_t first)
+{
+	struct stmt_ops *ops = &s->prepared->ops;
+	enum stmt_reply reply = STMT_REPLY_PASS;
+
+	while (ops->n > 0 && stmt_ops_at(ops, 0)->index < s->owed.first) {
+		const struct stmt_op *op = stmt_ops_at(ops, 0);
+
+		if (op->index == first && op->reply != STMT_REPLY_PASS)
+			reply = op->reply;
+		if (op->has_failed)
+			take_back(s, op, false);
+		stmt_ops_pop(ops);
+	}
+	return reply;
+}
+
+enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool nothing_told,
+			       struct strbuf *changed)
+{
+	if (m->type == 'C' && is_all_lost_tag(m))
+		all_lost(s, first);
+	if (m->type == 'E')
+		return on_error(s, m, first, nothing_told, changed);
+	return s->owed.first > first ? settle(s, first) : STMT_REPLY_PASS;
+}
+
+void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first)
+{
+	struct strbuf unused;
+
+	strbuf_init(&unused);
+	prepared_reply(s, m, first, false, &unused);
+	strbuf_fini(&unused);
+}
+
+bool prepared_needs_whole(const struct server *s, const struct msg *m)
+{
+	switch (m->type) {
+	case 'E':
+		return m->len <= SERVER_WHOLE_MAX;
+	case 'C':
+		return s->prepared->ops.n > 0 || m->len == sizeof("DEALLOCATE ALL") || m->len == sizeof("DISCARD ALL");
+	default:
+		return false;
+	}
+}
+
+bool prepared_go_on(struct server *s)
+{
+	struct prepared_server *ps = s->prepared;
+
+	if (!ps->is_client_waiting || ps->replay == REPLAY_WAITING)
+		return true;
+	ps->is_client_waiting = false;
+	if (s->client != NULL)
+		conn_resume(&s->client->conn);
+	return s->phase != SERVER_CLOSED;
+}

@@ -1,0 +1,314 @@
+/*
+ * PREPARE, EXECUTE and DEALLOCATE of tracked clients, as simple queries and as
+ * texts of Parse: their names become those of the registry.
+ */
+#include "session/prepared_put.h"
+#include "session/prepared_request.h"
+
+#include "base/clock.h"
+#include "proto/out.h"
+
+/* The other name stands in quotes, for the client's may have, and touch the words around it. */
+#define QUOTES 2
+
+/* The name in a text that is exchanged for another. */
+struct exchange {
+	struct slice name;       /* the one on the server */
+	struct stmt *stmt;       /* whose it is, or */
+	const char *alias;       /* what it is; NULL with `stmt` */
+	bool is_change;          /* PREPARE of a name that is free, DEALLOCATE of one that is there */
+};
+
+static struct exchange for_alias(const char *alias)
+{
+	return (struct exchange){.name = slice_of(alias), .alias = alias};
+}
+
+static struct exchange for_stmt(struct stmt *stmt)
+{
+	return (struct exchange){.name = stmt_name(stmt), .stmt = stmt};
+}
+
+static bool is_for_all(enum sql_verb verb)
+{
+	return verb == SQL_DEALLOCATE_ALL || verb == SQL_DISCARD_ALL;
+}
+
+static struct slice sql_name(const struct sql *sql)
+{
+	return (struct slice){sql->name, sql->name_len};
+}
+
+/* Characters, as the server counts them in UTF-8 and in encodings of one byte alike as long as they are ASCII. */
+static uint32_t characters(struct slice text)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		n += ((unsigned char)text.p[i] & 0xc0) != 0x80;
+	return n;
+}
+
+static uint32_t name_begins_at(const char *text, const struct sql *sql)
+{
+	return characters((struct slice){text, sql->name_at});
+}
+
+/* How many characters more there are with the other name. */
+static int32_t name_shift(const char *text, const struct sql *sql, struct slice name)
+{
+	return (int32_t)name.n + QUOTES - (int32_t)characters((struct slice){text + sql->name_at, sql->name_end - sql->name_at});
+}
+
+/* PREPARE: the text behind the name, which with it makes the statement anew on another server. */
+static struct stmt *prepared_by(struct request_pass *pass, const char *text, const struct sql *sql)
+{
+	struct stmt *stmt = stmts_get(pass->client->hub->stmts, STMT_SQL,
+				      (struct slice){text + sql->name_end, sql->end - sql->name_end}, NULL);
+
+	if (stmt == NULL)
+		pass->has_failed = true;
+	return stmt;
+}
+
+/* ------------------------------------------------------------------ what has to be there before */
+
+/*
+ * Before a PREPARE of a name that is free: the server must not have the
+ * statement. It is made by the text itself, so that the server judges that.
+ */
+static enum prepared_verdict clear_the_way(struct request_pass *pass, struct stmt *stmt)
+{
+	struct prepared_server *ps = pass->client->server->prepared;
+
+	if (stmt_ops_is_uncertain(&ps->ops, stmt, NULL))
+		return PREPARED_WAIT;
+	if (stmt_cache_look(&ps->cache, stmt) == STMT_ABSENT)
+		return prepared_make_room(pass, NULL);
+	prepared_put_close(pass, stmt);
+	return PREPARED_FORWARD;
+}
+
+/*
+ * Makes what the statement needs on the server, and finds what its name is to
+ * become there. x->name.p stays NULL if the text may pass as it is.
+ */
+static enum prepared_verdict make_way(struct request_pass *pass, const char *text, const struct sql *sql,
+				      struct exchange *x)
+{
+	const struct stmt_named *named;
+	enum prepared_verdict verdict = prepared_look_up(pass, sql_name(sql), &named);
+
+	if (verdict == PREPARED_WAIT)
+		return verdict;
+	if (sql->verb == SQL_PREPARE && named == NULL) {
+		struct stmt *stmt = prepared_by(pass, text, sql);
+
+		if (stmt == NULL)
+			return PREPARED_FORWARD;
+		*x = for_stmt(stmt);
+		x->is_change = true;
+		return clear_the_way(pass, stmt);
+	}
+	if (named == NULL) {
+		if (prepared_is_guarded(sql_name(sql)))
+			*x = for_alias(ALIAS_UNKNOWN);
+		return PREPARED_FORWARD;
+	}
+	if (sql->verb == SQL_EXECUTE) {
+		*x = for_stmt(stmt_ref(named->stmt));
+		return prepared_ensure(pass, named->stmt);
+	}
+	*x = for_alias(sql->verb == SQL_PREPARE ? ALIAS_TAKEN : ALIAS_DROPPED);
+	x->is_change = sql->verb == SQL_DEALLOCATE;
+	prepared_put_alias(pass, x->alias);
+	return PREPARED_FORWARD;
+}
+
+/* ------------------------------------------------------------------ simple queries */
+
+/* The query with the other name in it. */
+static void put_query(struct request_pass *pass, const struct msg *m, const struct sql *sql, struct slice name)
+{
+	const char *text = (const char *)m->body;
+	char room[MSG_HEADER_SIZE + 1];
+	struct strbuf b;
+
+	strbuf_init_fixed(&b, room, sizeof(room));
+	strbuf_add_char(&b, 'Q');
+	out_u32(&b, (uint32_t)(4 + m->len - (sql->name_end - sql->name_at) + name.n + QUOTES));
+	pass_put_slice(pass, strbuf_slice(&b));
+	pass_put(pass, text, sql->name_at);
+	pass_put(pass, "\"", 1);
+	pass_put_slice(pass, name);
+	pass_put(pass, "\"", 1);
+	pass_put(pass, text + sql->name_end, m->len - sql->name_end);
+	pass_skip(pass, MSG_HEADER_SIZE + m->len);
+}
+
+/* What a PREPARE or DEALLOCATE changes if it succeeds. */
+static void note_change(struct request_pass *pass, uint64_t index, struct slice name, struct stmt *stmt, bool is_query)
+{
+	struct stmt_cache *cache = &pass->client->server->prepared->cache;
+
+	if (stmt != NULL && stmt_cache_look(cache, stmt) == STMT_ABSENT) {
+		struct stmt_op *op = prepared_put_op(pass, STMT_OP_SERVER_HAS, index);
+
+		op->is_query = is_query;
+		op->stmt = stmt_ref(stmt);
+		op->version = stmt->version;
+		if (!stmt_cache_add(cache, stmt, stmt->version, clock_us()))
+			pass->has_failed = true;
+		client_pool(pass->client)->stats.now.server_parse_count++;
+	}
+	prepared_put_name(pass, index, name, stmt)->is_query = is_query;
+}
+
+static void put_exchanged(struct request_pass *pass, const struct msg *m, const struct sql *sql,
+			  const struct exchange *x)
+{
+	const char *text = (const char *)m->body;
+	uint64_t index = prepared_put_note(pass, 'Q');
+	struct stmt_op *op = prepared_put_op(pass, STMT_OP_REPLY, index);
+
+	op->is_query = true;
+	op->is_use = sql->verb == SQL_EXECUTE && x->stmt != NULL;
+	op->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
+	op->alias = x->alias;
+	op->name = prepared_spelling(pass, sql_name(sql));
+	op->at = name_begins_at(text, sql);
+	op->shift = name_shift(text, sql, x->name);
+	if (x->is_change)
+		note_change(pass, index, sql_name(sql), x->stmt, true);
+	put_query(pass, m, sql, x->name);
+}
+
+static enum prepared_verdict query_all(struct request_pass *pass)
+{
+	struct client *c = pass->client;
+
+	prepared_put_op(pass, STMT_OP_ALL_LOST, owed_next(&c->server->owed));
+	return PREPARED_FORWARD;
+}
+
+enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct msg *m, const struct sql *sql)
+{
+	struct client *c = pass->client;
+	struct owed *owed = &c->server->owed;
+	bool was_unsynced = owed->is_unsynced;
+	uint64_t before = owed_next(owed);
+	struct exchange x = {.stmt = NULL};
+	enum prepared_verdict verdict;
+
+	if (!prepared_set_up(c))
+		return PREPARED_GONE;
+	if (is_for_all(sql->verb))
+		return query_all(pass);
+	verdict = make_way(pass, (const char *)m->body, sql, &x);
+	if (owed_next(owed) != before && !was_unsynced)
+		prepared_put_sync(pass);
+	if (verdict == PREPARED_FORWARD && x.name.p != NULL) {
+		put_exchanged(pass, m, sql, &x);
+		verdict = PREPARED_TAKEN;
+	}
+	stmt_unref(c->hub->stmts, &x.stmt);
+	return verdict;
+}
+
+/* ------------------------------------------------------------------ Parse */
+
+/* The body of the Parse behind its name, with the other name in the query. */
+static void exchanged_text(struct strbuf *b, struct slice rest, const struct sql *sql, struct slice name)
+{
+	strbuf_add(b, rest.p, sql->name_at);
+	strbuf_add_char(b, '"');
+	strbuf_add_slice(b, name);
+	strbuf_add_char(b, '"');
+	strbuf_add(b, rest.p + sql->name_end, rest.n - sql->name_end);
+}
+
+/* It counts when it is executed. */
+static void remember(struct request_pass *pass, const char *text, const struct sql *sql, const struct exchange *x)
+{
+	struct prepared_sql *pending = &pass->client->prepared->sql;
+
+	prepared_forget_sql(pass->client);
+	pending->verb = sql->verb;
+	pending->is_change = x->is_change;
+	pending->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
+	pending->alias = x->alias;
+	pending->name = prepared_spelling(pass, sql_name(sql));
+	pending->at = name_begins_at(text, sql);
+	pending->shift = x->name.p == NULL ? 0 : name_shift(text, sql, x->name);
+}
+
+static enum prepared_verdict parse_exchanged(struct request_pass *pass, const struct msg *m,
+					     const struct prepare_head *h, const struct sql *sql,
+					     const struct exchange *x)
+{
+	const struct slice rest = {(const char *)m->body + h->size, m->len - h->size};
+	struct parse_text text = {.rest = rest};
+	enum prepared_verdict verdict;
+	struct strbuf b;
+
+	if (x->name.p == NULL)
+		return prepared_parse(pass, m, h, &text);
+	strbuf_init(&b);
+	exchanged_text(&b, rest, sql, x->name);
+	if (b.failed)
+		pass->has_failed = true;
+	text = (struct parse_text){.rest = strbuf_slice(&b),
+				   .needs = sql->verb == SQL_EXECUTE ? x->stmt : NULL,
+				   .stmt = x->stmt,
+				   .alias = x->alias,
+				   .name = sql_name(sql),
+				   .at = name_begins_at(rest.p, sql),
+				   .shift = name_shift(rest.p, sql, x->name)};
+	verdict = b.failed ? PREPARED_TAKEN : prepared_parse(pass, m, h, &text);
+	if (verdict == PREPARED_TAKEN)
+		remember(pass, rest.p, sql, x);
+	strbuf_fini(&b);
+	return verdict;
+}
+
+enum prepared_verdict prepared_sql_parse(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+					 const struct sql *sql)
+{
+	struct client *c = pass->client;
+	struct exchange x = {.stmt = NULL};
+	enum prepared_verdict verdict = PREPARED_FORWARD;
+
+	if (!prepared_set_up(c))
+		return PREPARED_GONE;
+	if (!is_for_all(sql->verb))
+		verdict = make_way(pass, (const char *)m->body + h->size, sql, &x);
+	if (verdict == PREPARED_FORWARD)
+		verdict = parse_exchanged(pass, m, h, sql, &x);
+	if ((verdict == PREPARED_FORWARD || verdict == PREPARED_TAKEN) && is_for_all(sql->verb))
+		remember(pass, (const char *)m->body + h->size, sql, &x);
+	stmt_unref(c->hub->stmts, &x.stmt);
+	return verdict;
+}
+
+void prepared_sql_execute(struct request_pass *pass)
+{
+	struct prepared_sql *pending = &pass->client->prepared->sql;
+	uint64_t index = owed_next(&pass->client->server->owed);
+	struct stmt_op *op;
+
+	if (pending->verb == SQL_OTHER)
+		return;
+	if (is_for_all(pending->verb)) {
+		prepared_put_op(pass, STMT_OP_ALL_LOST, index);
+	} else {
+		op = prepared_put_op(pass, STMT_OP_REPLY, index);
+		op->stmt = pending->stmt == NULL ? NULL : stmt_ref(pending->stmt);
+		op->alias = pending->alias;
+		op->name = pending->name == NULL ? NULL : atom_ref(pending->name);
+		op->at = pending->at;
+		op->shift = pending->shift;
+	}
+	if (pending->is_change && pending->name != NULL)
+		note_change(pass, index, atom_slice(pending->name), pending->stmt, false);
+	prepared_forget_sql(pass->client);
+}
