@@ -265,7 +265,7 @@ static void reload_tells_how_it_went(void **state)
 	assert_int_equal(asked.reloads, 2);
 }
 
-static void shutdown_has_three_kinds(void **state)
+static void shutdown_has_four_kinds(void **state)
 {
 	struct client *c = user("boss");
 
@@ -279,7 +279,7 @@ static void shutdown_has_three_kinds(void **state)
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_DRAIN);
 	assert_string_equal(ask(c, "shutdown"), "");
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_IMMEDIATE);
-	assert_int_equal(asked.shutdowns, 3);
+	assert_int_equal(asked.shutdowns, 4);
 }
 
 static void set_passes_key_and_value_on(void **state)
@@ -567,7 +567,7 @@ int main(void)
 		TEST(what_is_no_command_is_quoted_whole_and_the_session_goes_on),
 		TEST(stats_users_may_only_look),
 		TEST(reload_tells_how_it_went),
-		TEST(shutdown_has_three_kinds),
+		TEST(shutdown_has_four_kinds),
 		TEST(set_passes_key_and_value_on),
 		TEST(set_of_what_needs_a_restart_does_nothing_and_says_so),
 		TEST(what_drivers_set_and_ask_first_is_faked_for_anyone),
