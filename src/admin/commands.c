@@ -4,6 +4,7 @@
 #include "admin/operate.h"
 #include "admin/reply.h"
 #include "admin/set.h"
+#include "admin/takeover.h"
 #include "proto/out.h"
 #include "report/tables.h"
 
@@ -27,7 +28,7 @@ struct command {
 	enum takes takes;
 	const char *argument;            /* in words */
 	enum who who;
-	const char *help;
+	const char *help;                /* NULL: not for people, so that nothing lists it */
 	bool (*run)(const struct request *rq);
 };
 
@@ -151,24 +152,43 @@ static bool reload(const struct request *rq)
 	return true;
 }
 
+struct way_to_end {
+	const char *word;
+	enum admin_shutdown how;
+};
+
+static const struct way_to_end ways_to_end[] = {
+	{"WAIT_FOR_SERVERS", ADMIN_SHUTDOWN_WAIT_FOR_SERVERS},
+	{"WAIT_FOR_CLIENTS", ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS},
+	{"DRAIN", ADMIN_SHUTDOWN_DRAIN},
+};
+
+static const struct way_to_end *find_way_to_end(const char *word)
+{
+	for (size_t i = 0; i < sizeof(ways_to_end) / sizeof(ways_to_end[0]); i++) {
+		if (is_word(word, ways_to_end[i].word))
+			return &ways_to_end[i];
+	}
+	return NULL;
+}
+
 static bool shutdown_program(const struct request *rq)
 {
-	const char *how = rq->statement->argument;
+	const char *word = rq->statement->argument;
+	const struct way_to_end *way = find_way_to_end(word);
 	const struct admin_actions *a = rq->actions;
-	bool for_servers = is_word(how, "WAIT_FOR_SERVERS");
 
-	if (how[0] == '\0') {
+	if (word[0] == '\0') {
 		client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN command issued");
 		a->shutdown(a->arg, ADMIN_SHUTDOWN_IMMEDIATE);
 		return false;
 	}
-	if (!for_servers && !is_word(how, "WAIT_FOR_CLIENTS")) {
+	if (way == NULL) {
 		command_refuse(rq);
 		return true;
 	}
-	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued",
-		   for_servers ? "WAIT_FOR_SERVERS" : "WAIT_FOR_CLIENTS");
-	a->shutdown(a->arg, for_servers ? ADMIN_SHUTDOWN_WAIT_FOR_SERVERS : ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued", way->word);
+	a->shutdown(a->arg, way->how);
 	out_command_complete(rq->out, "SHUTDOWN");
 	return true;
 }
@@ -199,8 +219,10 @@ static const struct command commands[] = {
 	 "Stops all connections where they are, and answers when nothing is in between.", command_suspend},
 	{"WAIT_CLOSE", MAY_TAKE_WORD, "[<db>]", ADMIN, "Answers when the servers that are to be replaced are gone.",
 	 command_wait_close},
-	{"SHUTDOWN", MAY_TAKE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", ADMIN,
-	 "Ends the program: at once, or when no server is in use, or when the last client has left.", shutdown_program},
+	{"SHUTDOWN", MAY_TAKE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]", ADMIN,
+	 "Ends the program: at once, or when no server is in use, when the last client has left, or when all were sent "
+	 "away between two transactions.", shutdown_program},
+	{"TAKEOVER", MAY_TAKE_WORD, "[DONE]", ADMIN, NULL, takeover_command},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -215,7 +237,12 @@ static void tell_command(struct row_sink *sink, const struct command *c)
 	sink->on_row(sink, (const struct cell[]){COMMANDS_COLUMNS(TABLE_CELL)});
 }
 
-/* What SHOW can show is told as rows of its own. */
+/* By itself: what SHOW can show is told as rows of its own. */
+static bool is_listed(const struct command *c)
+{
+	return c->run != show && c->help != NULL;
+}
+
 static void tell_show(struct row_sink *sink, const char *name, const char *help)
 {
 	const struct command c = {.name = "SHOW", .argument = name, .who = ANYONE, .help = help};
@@ -231,7 +258,7 @@ static bool commands_rows(const struct report *r, struct row_sink *sink)
 	for (size_t i = 0; i < TABLE_COUNT; i++)
 		tell_show(sink, tables[i]->name, "A table.");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		if (commands[i].run != show)
+		if (is_listed(&commands[i]))
 			tell_command(sink, &commands[i]);
 	return true;
 }
@@ -243,7 +270,7 @@ static void print_usage(struct strbuf *out)
 {
 	list_tables(out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (commands[i].run != show)
+		if (is_listed(&commands[i]))
 			strbuf_addf(out, "\n\t%s%s%s", commands[i].name, commands[i].argument[0] != '\0' ? " " : "",
 				    commands[i].argument);
 	}

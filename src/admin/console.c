@@ -64,6 +64,7 @@ static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
 		.report = &console->report,
 		.actions = console->actions,
 		.waits = &console->waits,
+		.successor = &console->successor,
 		.sql = sql,
 		.statement = &statement,
 		.out = out,

@@ -15,6 +15,7 @@ struct console {
 	struct report report;            /* what SHOW shows; other presentations may read it too */
 	struct stats_history stats;      /* of the console; turned by the root, as those of the pools are */
 	struct waits waits;
+	uint64_t successor;              /* see struct request */
 };
 
 /* Makes this the hub's console. Both it and the actions outlive the hub's use. */

@@ -163,6 +163,7 @@ static void on_drained(struct conn *conn)
 {
 	struct client *c = (struct client *)conn;
 
+	drain_look(c);
 	if (c->server != NULL)
 		conn_resume(&c->server->conn);
 	else if (c->state == CLIENT_IDLE || c->state == CLIENT_CONSOLE)

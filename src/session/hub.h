@@ -21,6 +21,7 @@
 #include "proto/params.h"
 #include "session/cancel_key.h"
 #include "session/close_reasons.h"
+#include "session/drain.h"
 #include "session/tls_setup.h"
 
 struct auth_queries;
@@ -34,6 +35,7 @@ enum shutdown_mode {
 	SHUTDOWN_NOT,
 	SHUTDOWN_WAIT_FOR_SERVERS,       /* as soon as no transaction (session mode: no session) is open */
 	SHUTDOWN_WAIT_FOR_CLIENTS,       /* as soon as the last client has left */
+	SHUTDOWN_DRAIN,                  /* the same, and clients are sent away: see session/drain.h */
 };
 
 /* What is held back of all databases; of one, see struct database. */
@@ -81,7 +83,11 @@ struct hub {
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
 	struct listeners *listeners;
-	enum shutdown_mode shutdown;
+	enum shutdown_mode shutdown;     /* written by session/shutdown.c */
+	bool is_ready;                   /* new clients are welcome: for those who choose where to connect to */
+	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
+	uint64_t last_admitted;
+	struct drain drain;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */
