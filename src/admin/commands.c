@@ -1,19 +1,11 @@
 #include "admin/commands.h"
 
+#include "admin/courtesy.h"
 #include "admin/reply.h"
 #include "proto/out.h"
 #include "report/tables.h"
 #include "session/pause.h"
 #include "session/suspend.h"
-
-#define SYNTAX_ERROR "42601"
-#define INSUFFICIENT_PRIVILEGE "42501"
-#define INVALID_PARAMETER_VALUE "22023"
-#define CONFIG_FILE_ERROR "F0000"
-#define OUT_OF_MEMORY "53200"
-#define PROTOCOL_VIOLATION "08P01"
-#define INVALID_CATALOG_NAME "3D000"
-#define NOT_IN_PREREQUISITE_STATE "55000"
 
 /* Lines of HELP are broken behind this many bytes. */
 #define HELP_WIDTH 60
@@ -35,19 +27,9 @@ struct command {
 	bool (*run)(const struct request *rq);
 };
 
-static const struct settings *settings_of(const struct request *rq)
-{
-	return hub_settings(rq->client->hub);
-}
-
 static bool answer_error(const struct request *rq, const char *sqlstate, const char *message, const char *detail)
 {
-	/* PgBouncer tells the failure of RELOAD from all others, and only that. */
-	if (settings_of(rq)->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER && strcmp(sqlstate, CONFIG_FILE_ERROR) != 0)
-		sqlstate = PROTOCOL_VIOLATION;
-	if (settings_of(rq)->log_pooler_errors)
-		client_log(rq->client, LOG_LEVEL_WARNING, "pooler error: %s", message);
-	reply_error(rq->out, sqlstate, message, detail);
+	reply_failure(rq->client, rq->out, sqlstate, message, detail, NULL);
 	return true;
 }
 
@@ -65,6 +47,12 @@ static bool answer_error_about(const struct request *rq, const char *sqlstate, c
 	return answer_error(rq, sqlstate, message, NULL);
 }
 
+static bool refuse_to_all_but_admins(const struct request *rq)
+{
+	return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
+			    "The command is for those named in admin_users.");
+}
+
 static bool complete(const struct request *rq, const char *tag)
 {
 	out_command_complete(rq->out, tag);
@@ -80,36 +68,15 @@ void command_refuse(const struct request *rq)
 	strbuf_add_str(&message, "invalid command '");
 	strbuf_add_slice(&message, rq->sql);
 	strbuf_add_str(&message, "', use SHOW HELP;");
-	answer_error(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL);
+	reply_failure(rq->client, rq->out, SYNTAX_ERROR,
+		      message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL,
+		      "This is the pooler's admin console, which has commands of its own: SHOW HELP lists them.");
 	strbuf_fini(&message);
 }
 
 static bool is_word(const char *word, const char *expected)
 {
 	return slice_is_nocase(slice_of(word), expected);
-}
-
-/* --- what drivers say to any PostgreSQL --- */
-
-struct faked {
-	const char *name, *value;
-};
-
-static const struct faked fakes[] = {
-	{"client_encoding", "UTF-8"},
-	{"default_transaction_isolation", "read committed"},
-	{"standard_conforming_strings", "on"},
-	{"datestyle", "ISO"},
-	{"timezone", "GMT"},
-};
-
-static const struct faked *find_fake(const char *name)
-{
-	for (size_t i = 0; i < sizeof(fakes) / sizeof(fakes[0]); i++) {
-		if (is_word(name, fakes[i].name))
-			return &fakes[i];
-	}
-	return NULL;
 }
 
 /* --- SHOW --- */
@@ -150,26 +117,34 @@ static bool show_help(const struct request *rq)
 	return true;
 }
 
+const struct table *command_table(const struct client *c, const struct statement *s)
+{
+	const struct table *table;
+
+	if (s->kind != STATEMENT_COMMAND || (!is_word(s->command, "SHOW") && !is_word(s->command, "SELECT")))
+		return NULL;
+	table = table_find(slice_of(s->argument));
+	if (table == NULL)
+		return courtesy_table(s->argument);
+	return table->is_for_admins && !c->is_admin ? NULL : table;
+}
+
+/* What is no table of command_table(). */
 static bool show(const struct request *rq)
 {
 	const char *what = rq->statement->argument;
-	const struct table *table = table_find(slice_of(what));
-	const struct faked *fake = find_fake(what);
 
 	if (is_word(what, "HELP"))
 		return show_help(rq);
-	if (table != NULL)
-		return reply_table(rq->out, rq->report, table) || answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
-	if (fake != NULL)
-		reply_text(rq->out, fake->name, fake->value);
-	else
-		command_refuse(rq);
+	if (table_find(slice_of(what)) != NULL)
+		return refuse_to_all_but_admins(rq);
+	command_refuse(rq);
 	return true;
 }
 
 /* --- SET --- */
 
-static bool set_fake(const struct request *rq)
+static bool set_ignored(const struct request *rq)
 {
 	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
 	out_command_complete(rq->out, "SET");
@@ -441,10 +416,9 @@ bool command_run(const struct request *rq)
 		return true;
 	}
 	/* No command to us, but what drivers say to any server before they do anything else. */
-	if (s->kind == STATEMENT_SET && find_fake(s->argument) != NULL)
-		return set_fake(rq);
+	if (s->kind == STATEMENT_SET && courtesy_is_setting(s->argument))
+		return set_ignored(rq);
 	if (command->who == ADMIN && !rq->client->is_admin)
-		return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
-				    "The command is for those named in admin_users.");
+		return refuse_to_all_but_admins(rq);
 	return command->run(rq);
 }

@@ -9,8 +9,6 @@
 #include "session/pause.h"
 #include "session/suspend.h"
 
-#define QUERY_CANCELED "57014"
-
 struct wait {
 	TAILQ_ENTRY(wait) link;
 	struct client *client;           /* NULL: gone */
@@ -80,17 +78,17 @@ static void answer(const struct wait *one, bool is_good, struct strbuf *out)
 	else
 		reply_error(out, QUERY_CANCELED, is_suspend ? "SUSPEND was undone before it was complete"
 							    : "PAUSE was undone before it was complete", NULL);
-	out_ready_for_query(out, 'I');
 }
 
 /* The client hears how its command went, and its next one is taken. */
-static void release(const struct wait *one, bool is_good)
+static void release(const struct waits *w, const struct wait *one, bool is_good)
 {
 	struct client *c = one->client;
 	struct strbuf out;
 
 	strbuf_init(&out);
 	answer(one, is_good, &out);
+	w->on_answered(c, is_good, &out);
 	if (out.failed) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 	} else {
@@ -130,7 +128,7 @@ static void finish(struct waits *w, struct wait *one)
 	if (!is_good)
 		undo(w, one);
 	if (one->client != NULL)
-		release(one, is_good);
+		release(w, one, is_good);
 	free(one);
 }
 
@@ -177,9 +175,10 @@ void waits_look(struct waits *w)
 	ev_timer_start(w->hub->loop->ev, &w->look);
 }
 
-void waits_init(struct waits *w, struct hub *hub)
+void waits_init(struct waits *w, struct hub *hub, void (*on_answered)(struct client *c, bool is_good, struct strbuf *out))
 {
 	w->hub = hub;
+	w->on_answered = on_answered;
 	TAILQ_INIT(&w->list);
 	ev_init(&w->look, on_look);
 	w->look.data = w;

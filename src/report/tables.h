@@ -14,7 +14,12 @@
 	X(pools)          \
 	X(clients)        \
 	X(servers)        \
+	X(sockets)        \
+	X(active_sockets) \
+	X(clients_ext)    \
 	X(users)          \
+	X(peers)          \
+	X(peer_pools)     \
 	X(hosts)          \
 	X(waiting)        \
 	X(version)        \
@@ -24,6 +29,8 @@
 	X(dns_hosts)      \
 	X(dns_zones)      \
 	X(close_reasons)  \
+	X(fds)            \
+	X(all)            \
 	X(stats)          \
 	X(stats_totals)   \
 	X(stats_averages) \

@@ -247,7 +247,7 @@ void cancel_request_start(struct client *requester, struct slice key)
 	struct server *s = server_to_cancel(c);
 
 	client_enter(requester, CLIENT_CANCEL);
-	if (c != NULL && c->state == CLIENT_CONSOLE_WAIT) {
+	if (c != NULL && client_is_on_console(c)) {
 		c->hub->console->on_cancel(c);
 		client_close(requester, CLOSE_CANCEL_DONE);
 	} else if (s == NULL || !start(s, requester)) {

@@ -95,8 +95,6 @@
 	  "disable_pqexec is set: use the extended query protocol.")                                                 \
 	X(STATEMENT_MODE, "0A000", true, WARNING, "transaction blocks not allowed in statement pooling mode",        \
 	  "Set pool_mode = transaction for clients that use transactions.")                                          \
-	X(NO_EXTENDED_CONSOLE, "0A000", true, LOG, "extended query protocol not supported by admin console",         \
-	  "Have the driver use the simple query protocol.")                                                          \
 	/* What became of the server. */                                                                             \
 	X(SERVER_CRASHED, "08006", true, WARNING, "server conn crashed?", NULL)                                      \
 	X(SERVER_PROTOCOL, "08P01", true, WARNING, "broken packet from the server", NULL)                            \

@@ -51,12 +51,13 @@ def parse(sql, name="", types=()):
     return packet("P", cstring(name) + cstring(sql) + struct.pack(f"!H{len(types)}I", len(types), *types))
 
 
-def bind(values=(), name="", portal=""):
+def bind(values=(), name="", portal="", formats=()):
+    """formats: of the columns of the result, 1 for binary; one for all, or one for each."""
     body = cstring(portal) + cstring(name) + struct.pack("!HH", 0, len(values))
     for value in values:
         data = None if value is None else value if isinstance(value, bytes) else str(value).encode()
         body += struct.pack("!i", -1) if data is None else struct.pack("!i", len(data)) + data
-    return packet("B", body + struct.pack("!H", 0))
+    return packet("B", body + struct.pack(f"!H{len(formats)}H", len(formats), *formats))
 
 
 def describe(kind="P", name=""):
