@@ -40,19 +40,26 @@ static void fail(struct visitor *v, struct strbuf *out, const char *sqlstate, co
 	v->extended.is_skipping = true;
 }
 
-/* A message about a statement or portal; %s stands for its name, and the first word is left out of what has none. */
-static void fail_about(struct visitor *v, struct strbuf *out, const char *sqlstate, const char *kind, const char *name,
-		       const char *what)
+/* What is wrong with the statement or portal of this name; nothing is skipped for it. */
+static void reply_about(struct visitor *v, struct strbuf *out, const char *sqlstate, const char *kind,
+			struct slice name, const char *what)
 {
 	char message[TEXT_MAX + 128];
 	struct strbuf text;
 
 	strbuf_init_fixed(&text, message, sizeof(message));
-	if (name[0] == '\0')
+	if (name.n == 0)
 		strbuf_addf(&text, "unnamed %s %s", kind, what);
 	else
-		strbuf_addf(&text, "%s \"%s\" %s", kind, name, what);
-	fail(v, out, sqlstate, message, NULL);
+		strbuf_addf(&text, "%s \"%.*s\" %s", kind, (int)(name.n < TEXT_MAX ? name.n : TEXT_MAX), name.p, what);
+	reply_failure(v->client, out, sqlstate, message, NULL, NULL);
+}
+
+static void fail_about(struct visitor *v, struct strbuf *out, const char *sqlstate, const char *kind,
+		       struct slice name, const char *what)
+{
+	reply_about(v, out, sqlstate, kind, name, what);
+	v->extended.is_skipping = true;
 }
 
 static void fail_for_memory(struct visitor *v, struct strbuf *out)
@@ -177,26 +184,26 @@ void extended_free(struct visitor *v)
 	extended_deallocate_all(v);
 }
 
-static void fail_for_statement(struct visitor *v, struct strbuf *out, struct slice name)
-{
-	char text[TEXT_MAX];
-	struct strbuf b;
-
-	strbuf_init_fixed(&b, text, sizeof(text));
-	strbuf_add_slice(&b, name);
-	fail_about(v, out, NO_SUCH_STATEMENT, "prepared statement", text, "does not exist");
-}
-
 bool extended_deallocate(struct visitor *v, struct slice name, struct strbuf *out)
 {
 	struct prepared *s = find_statement(v, name);
 
 	if (s == NULL) {
-		fail_for_statement(v, out, name);
+		reply_about(v, out, NO_SUCH_STATEMENT, "prepared statement", name, "does not exist");
 		return false;
 	}
 	drop_statement(v, s);
 	return true;
+}
+
+static void fail_for_statement(struct visitor *v, struct strbuf *out, struct slice name)
+{
+	fail_about(v, out, NO_SUCH_STATEMENT, "prepared statement", name, "does not exist");
+}
+
+static void fail_for_portal(struct visitor *v, struct strbuf *out, struct slice name)
+{
+	fail_about(v, out, NO_SUCH_PORTAL, "portal", name, "does not exist");
 }
 
 /* ------------------------------------------------------------------ Parse */
@@ -214,7 +221,7 @@ static bool may_prepare(struct visitor *v, struct slice name, struct slice sql, 
 	} else if (name.n > TEXT_MAX / 2 || sql.n > TEXT_MAX) {
 		fail(v, out, PROGRAM_LIMIT_EXCEEDED, "prepared statement or its name is too long", NULL);
 	} else if (name.n > 0 && find_statement(v, name) != NULL) {
-		fail_about(v, out, STATEMENT_EXISTS, "prepared statement", find_statement(v, name)->name, "already exists");
+		fail_about(v, out, STATEMENT_EXISTS, "prepared statement", name, "already exists");
 	} else if (v->extended.nstatements >= STATEMENTS_MAX) {
 		fail(v, out, PROGRAM_LIMIT_EXCEEDED, "too many prepared statements", "Close or DEALLOCATE some.");
 	} else {
@@ -316,7 +323,7 @@ static void take_bind(struct visitor *v, struct cursor *c, struct strbuf *out)
 		fail(v, out, PROTOCOL_VIOLATION, "bind message supplies parameters, but the prepared statement requires none",
 		     "Commands of the admin console take no parameters.");
 	else if (b.portal.n > 0 && find_portal(v, b.portal) != NULL)
-		fail_about(v, out, PORTAL_EXISTS, "portal", find_portal(v, b.portal)->name, "already exists");
+		fail_about(v, out, PORTAL_EXISTS, "portal", b.portal, "already exists");
 	else if (b.portal.n > TEXT_MAX / 2 || v->extended.nportals >= PORTALS_MAX)
 		fail(v, out, PROGRAM_LIMIT_EXCEEDED, "too many portals, or the name of one is too long", NULL);
 	else if (read_formats(v, &b, s->plan.table, &binary, out)) {
@@ -352,16 +359,6 @@ static void describe_statement(struct visitor *v, struct slice name, struct strb
 	out_u16(out, 0);
 	out_end(out, mark);
 	describe(s->plan.table, 0, out);
-}
-
-static void fail_for_portal(struct visitor *v, struct strbuf *out, struct slice name)
-{
-	char text[TEXT_MAX];
-	struct strbuf b;
-
-	strbuf_init_fixed(&b, text, sizeof(text));
-	strbuf_add_slice(&b, name);
-	fail_about(v, out, NO_SUCH_PORTAL, "portal", text, "does not exist");
 }
 
 static void describe_portal(struct visitor *v, struct slice name, struct strbuf *out)
@@ -425,7 +422,7 @@ static void run(struct visitor *v, struct portal *p, struct strbuf *out)
 	size_t mark = out->n;
 
 	if (p->is_done) {
-		fail_about(v, out, NOT_IN_PREREQUISITE_STATE, "portal", p->name, "cannot be run");
+		fail_about(v, out, NOT_IN_PREREQUISITE_STATE, "portal", slice_of(p->name), "cannot be run");
 		return;
 	}
 	p->is_done = true;

@@ -1,7 +1,7 @@
 #include "admin/streams.h"
 
 /* So many rows take a fraction of a millisecond: what a query may have to wait for them. */
-#define ROWS_A_TURN 200
+#define ROWS_A_TURN 100
 
 static void on_turn(EV_P_ ev_timer *timer, int events);
 
