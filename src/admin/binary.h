@@ -6,5 +6,5 @@
 #pragma once
 #include "report/table.h"
 
-/* What a cell of a column of this type is in binary: its own text, or what is written into the caller's room. No nulls. */
+/* A cell of a column of this type: its own text, or what is written into the caller's room. Not for nulls. */
 struct slice cell_binary(enum column_type type, const struct cell *cell, char room[CELL_ROOM]);

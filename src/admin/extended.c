@@ -208,7 +208,8 @@ static void fail_for_portal(struct visitor *v, struct strbuf *out, struct slice 
 
 /* ------------------------------------------------------------------ Parse */
 
-static bool may_prepare(struct visitor *v, struct slice name, struct slice sql, const struct plan *plan, struct strbuf *out)
+static bool may_prepare(struct visitor *v, struct slice name, struct slice sql, const struct plan *plan,
+			struct strbuf *out)
 {
 	const struct request rq = visitor_request(v, sql, &plan->statement, out);
 

@@ -26,7 +26,7 @@
 /* An error after which the session goes on. detail may be NULL. */
 void reply_error(struct strbuf *out, const char *sqlstate, const char *message, const char *detail);
 
-/* The same to a client whose settings say which SQLSTATE it gets and whether it is logged. detail and hint may be NULL. */
+/* The same as the settings have it: with which SQLSTATE, and whether it is logged. detail and hint may be NULL. */
 void reply_failure(const struct client *c, struct strbuf *out, const char *sqlstate, const char *message,
 		   const char *detail, const char *hint);
 

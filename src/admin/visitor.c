@@ -45,7 +45,8 @@ void visitor_forget(struct visitor *v)
 	free(v);
 }
 
-struct request visitor_request(struct visitor *v, struct slice sql, const struct statement *statement, struct strbuf *out)
+struct request visitor_request(struct visitor *v, struct slice sql, const struct statement *statement,
+			       struct strbuf *out)
 {
 	return (struct request){
 		.client = v->client,

@@ -28,7 +28,8 @@ struct visitor *visitor_find(const struct client *c);
 struct visitor *visitor_get(struct client *c);
 void visitor_forget(struct visitor *v);
 
-struct request visitor_request(struct visitor *v, struct slice sql, const struct statement *statement, struct strbuf *out);
+struct request visitor_request(struct visitor *v, struct slice sql, const struct statement *statement,
+			       struct strbuf *out);
 
 /* ReadyForQuery, and what ends with it. */
 void visitor_ready(struct visitor *v, struct strbuf *out);

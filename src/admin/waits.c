@@ -175,7 +175,8 @@ void waits_look(struct waits *w)
 	ev_timer_start(w->hub->loop->ev, &w->look);
 }
 
-void waits_init(struct waits *w, struct hub *hub, void (*on_answered)(struct client *c, bool is_good, struct strbuf *out))
+void waits_init(struct waits *w, struct hub *hub,
+		void (*on_answered)(struct client *c, bool is_good, struct strbuf *out))
 {
 	w->hub = hub;
 	w->on_answered = on_answered;

@@ -27,7 +27,8 @@ struct waits {
 	void (*on_answered)(struct client *c, bool is_good, struct strbuf *out);
 };
 
-void waits_init(struct waits *w, struct hub *hub, void (*on_answered)(struct client *c, bool is_good, struct strbuf *out));
+void waits_init(struct waits *w, struct hub *hub,
+		void (*on_answered)(struct client *c, bool is_good, struct strbuf *out));
 
 /* At the end of the program; all zero is allowed. */
 void waits_fini(struct waits *w);

@@ -55,6 +55,18 @@ def test_every_frozen_show_is_there(pooler):
     assert set(LAYOUT) <= named
 
 
+def test_fds_have_no_secrets(make_pooler):
+    pooler = make_pooler(auth_type="scram-sha-256", userlist={"app": "secret", "admin": "secret"})
+    with pooler.wire(password="secret") as w:
+        w.value("SELECT 1")
+        rows = pooler.admin("SHOW FDS")
+        client, server = (next(r for r in rows if r["task"] == task and r["database"] == "app")
+                          for task in ("client", "server"))
+        assert client["port"] == str(w.sock.getsockname()[1]) and client["client_encoding"] == "UTF8"
+        assert server["port"] == str(pooler.pg.port)
+    assert all(row[c] is None for row in rows for c in ("cancel", "password", "scram_client_key", "scram_server_key"))
+
+
 def test_version(pooler):
     assert pooler.admin("SHOW VERSION") == [{"version": "PgBouncer 1.25.2 compatible (pgsluice 0.1.0)"}]
 

@@ -40,8 +40,8 @@ static void numerics_are_digits_of_ten_thousand(void **state)
 	CHECK(NUMERIC, 9999, "\0\1\0\0\0\0\0\0\x27\x0f");
 	CHECK(NUMERIC, 10000, "\0\2\0\1\0\0\0\0\0\1\0\0");
 	CHECK(NUMERIC, -12345, "\0\2\0\1\x40\0\0\0\0\1\x09\x29");
-	CHECK(NUMERIC, INT64_MAX, "\0\5\0\4\0\0\0\0\3\x9a\x0d\x2c\x01\x70\x21\x5d\x16\xaf");
-	CHECK(NUMERIC, INT64_MIN, "\0\5\0\4\x40\0\0\0\3\x9a\x0d\x2c\x01\x70\x21\x5d\x16\xb0");
+	CHECK(NUMERIC, INT64_MAX, "\0\5\0\4\0\0\0\0\3\x9a\x0d\x2c\x01\x70\x15\x65\x16\xaf");
+	CHECK(NUMERIC, INT64_MIN, "\0\5\0\4\x40\0\0\0\3\x9a\x0d\x2c\x01\x70\x15\x65\x16\xb0");
 }
 
 static void text_is_itself(void **state)
