@@ -1,8 +1,8 @@
 #include "admin/commands.h"
 
 #include "admin/answers.h"
+#include "admin/courtesy.h"
 #include "admin/operate.h"
-#include "admin/reply.h"
 #include "admin/set.h"
 #include "admin/takeover.h"
 #include "proto/out.h"
@@ -32,6 +32,12 @@ struct command {
 	bool (*run)(const struct request *rq);
 };
 
+static bool refuse_to_all_but_admins(const struct request *rq)
+{
+	return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
+			    "The command is for those named in admin_users.");
+}
+
 /* All of what was said is quoted: the mistake may be at its end. */
 void command_refuse(const struct request *rq)
 {
@@ -41,38 +47,10 @@ void command_refuse(const struct request *rq)
 	strbuf_add_str(&message, "invalid command '");
 	strbuf_add_slice(&message, rq->sql);
 	strbuf_add_str(&message, "', use SHOW HELP;");
-	answer_error(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL);
+	reply_failure(rq->client, rq->out, SYNTAX_ERROR,
+		      message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL,
+		      "This is the pooler's admin console, which has commands of its own: SHOW HELP lists them.");
 	strbuf_fini(&message);
-}
-
-/* --- what drivers say to any PostgreSQL --- */
-
-struct faked {
-	const char *name, *value;
-};
-
-static const struct faked fakes[] = {
-	{"client_encoding", "UTF-8"},
-	{"default_transaction_isolation", "read committed"},
-	{"standard_conforming_strings", "on"},
-	{"datestyle", "ISO"},
-	{"timezone", "GMT"},
-};
-
-static const struct faked *find_fake(const char *name)
-{
-	for (size_t i = 0; i < sizeof(fakes) / sizeof(fakes[0]); i++) {
-		if (is_word(name, fakes[i].name))
-			return &fakes[i];
-	}
-	return NULL;
-}
-
-static bool set_fake(const struct request *rq)
-{
-	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
-	out_command_complete(rq->out, "SET");
-	return true;
 }
 
 /* --- SHOW --- */
@@ -114,20 +92,42 @@ static bool show_help(const struct request *rq)
 	return true;
 }
 
+static const struct table *find_table(const char *name)
+{
+	return is_word(name, table_commands.name) ? &table_commands : table_find(slice_of(name));
+}
+
+const struct table *command_table(const struct client *c, const struct statement *s)
+{
+	const struct table *table;
+
+	if (s->kind != STATEMENT_COMMAND || (!is_word(s->command, "SHOW") && !is_word(s->command, "SELECT")))
+		return NULL;
+	table = find_table(s->argument);
+	if (table == NULL)
+		return courtesy_table(s->argument);
+	return table->is_for_admins && !c->is_admin ? NULL : table;
+}
+
+/* What is no table of command_table(). */
 static bool show(const struct request *rq)
 {
 	const char *what = rq->statement->argument;
-	const struct table *table = is_word(what, "COMMANDS") ? &table_commands : table_find(slice_of(what));
-	const struct faked *fake = find_fake(what);
 
 	if (is_word(what, "HELP"))
 		return show_help(rq);
-	if (table != NULL)
-		return reply_table(rq->out, rq->report, table) || answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
-	if (fake != NULL)
-		reply_text(rq->out, fake->name, fake->value);
-	else
-		command_refuse(rq);
+	if (find_table(what) != NULL)
+		return refuse_to_all_but_admins(rq);
+	command_refuse(rq);
+	return true;
+}
+
+/* --- SET, of what is a server's --- */
+
+static bool set_ignored(const struct request *rq)
+{
+	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
+	out_command_complete(rq->out, "SET");
 	return true;
 }
 
@@ -243,9 +243,9 @@ static bool is_listed(const struct command *c)
 	return c->run != show && c->help != NULL;
 }
 
-static void tell_show(struct row_sink *sink, const char *name, const char *help)
+static void tell_show(struct row_sink *sink, const char *name, enum who who, const char *help)
 {
-	const struct command c = {.name = "SHOW", .argument = name, .who = ANYONE, .help = help};
+	const struct command c = {.name = "SHOW", .argument = name, .who = who, .help = help};
 
 	tell_command(sink, &c);
 }
@@ -253,10 +253,10 @@ static void tell_show(struct row_sink *sink, const char *name, const char *help)
 static bool commands_rows(const struct report *r, struct row_sink *sink)
 {
 	(void)r;
-	tell_show(sink, "HELP", "How the console is used, as a notice.");
-	tell_show(sink, "COMMANDS", "This table.");
+	tell_show(sink, "HELP", ANYONE, "How the console is used, as a notice.");
+	tell_show(sink, "COMMANDS", ANYONE, "This table.");
 	for (size_t i = 0; i < TABLE_COUNT; i++)
-		tell_show(sink, tables[i]->name, "A table.");
+		tell_show(sink, tables[i]->name, tables[i]->is_for_admins ? ADMIN : ANYONE, "A table.");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (is_listed(&commands[i]))
 			tell_command(sink, &commands[i]);
@@ -316,10 +316,9 @@ bool command_run(const struct request *rq)
 		return true;
 	}
 	/* No command to us, but what drivers say to any server before they do anything else. */
-	if (s->kind == STATEMENT_SET && find_fake(s->argument) != NULL)
-		return set_fake(rq);
+	if (s->kind == STATEMENT_SET && courtesy_is_setting(s->argument))
+		return set_ignored(rq);
 	if (command->who == ADMIN && !rq->client->is_admin)
-		return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
-				    "The command is for those named in admin_users.");
+		return refuse_to_all_but_admins(rq);
 	return command->run(rq);
 }

@@ -48,5 +48,8 @@ struct request {
 /* Answers a STATEMENT_COMMAND, or one of SET. False: nothing was answered, and nothing is to follow, or not yet. */
 bool command_run(const struct request *rq);
 
+/* The table that a command shows and this client may see: then it is not to be run, but told. NULL: there is none. */
+const struct table *command_table(const struct client *c, const struct statement *s);
+
 /* The answer to what is no command. */
 void command_refuse(const struct request *rq);

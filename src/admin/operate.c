@@ -226,7 +226,7 @@ bool command_kill_client(const struct request *rq)
 	note(rq, "KILL_CLIENT");
 	answer_done(rq, "KILL_CLIENT");
 	client_close(c, CLOSE_KILL_CLIENT);
-	return true;
+	return c != rq->client;
 }
 
 /* --- DISABLE, ENABLE --- */

@@ -1,7 +1,6 @@
 #include "admin/takeover.h"
 
 #include "admin/answers.h"
-#include "admin/reply.h"
 #include "net/inherited.h"
 #include "proto/out.h"
 #include "session/pause.h"
@@ -20,7 +19,7 @@ static bool give_sockets(const struct request *rq)
 {
 	struct client *c = rq->client;
 	int fds[INHERITED_MAX];
-	size_t n = listeners_descriptors(c->hub->listeners, fds, INHERITED_MAX);
+	size_t n = listeners_descriptors(c->hub->listeners, fds, INHERITED_MAX), mark = rq->out->n;
 	struct strbuf tag;
 
 	if (n == 0 || n > INHERITED_MAX)
@@ -30,8 +29,9 @@ static bool give_sockets(const struct request *rq)
 	if (!tag.failed)
 		out_command_complete(rq->out, tag.p);
 	strbuf_fini(&tag);
-	if (rq->out->n == 0 || rq->out->failed || !conn_write_descriptors(&c->conn, rq->out->p, rq->out->n, fds, n)) {
-		rq->out->n = 0;
+	if (rq->out->n == mark || rq->out->failed ||
+	    !conn_write_descriptors(&c->conn, rq->out->p, rq->out->n, fds, n)) {
+		rq->out->n = mark;
 		return refuse(rq, SYSTEM_ERROR, "the listening sockets could not be passed on");
 	}
 	rq->out->n = 0;

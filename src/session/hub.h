@@ -27,6 +27,7 @@
 struct auth_queries;
 struct cancel_request;
 struct client;
+struct msg;
 struct peer;
 struct server;
 
@@ -56,7 +57,16 @@ struct console_ops {
 	 * wait for its reply (CLIENT_CONSOLE_WAIT) until the console lets it go on.
 	 */
 	bool (*on_query)(struct client *c, struct slice sql, struct strbuf *out);
-	/* A client that waits for its reply has asked, over another connection, to have the command cancelled. */
+	/* The same for a whole message of the extended query protocol, Parse to Sync. */
+	bool (*on_extended)(struct client *c, const struct msg *m, struct strbuf *out);
+	/*
+	 * Rows of a reply are still to follow: nothing more is taken from the client before their end, after which the
+	 * console resumes its connection.
+	 */
+	bool (*is_telling)(const struct client *c);
+	/* Such a client has read what it got. */
+	void (*on_drained)(struct client *c);
+	/* A client has asked, over another connection, to have its command cancelled, if there is one. */
 	void (*on_cancel)(struct client *c);
 	/* A client of the console has gone. */
 	void (*on_gone)(struct client *c);
