@@ -16,14 +16,18 @@
 #include "conf/conf.h"
 #include "pooler.h"
 #include "process/daemon.h"
+#include "process/notify.h"
+#include "process/takeover.h"
 
 #define MAX_ASSIGNMENTS 256
 
 struct arguments {
-	bool daemon, check;
+	bool daemon, check, takes_over;
 	const char *user;                /* NULL: as the configuration says */
 	const char *file;
 	struct conf_assignment assignments[MAX_ASSIGNMENTS];
+	struct inherited inherited;      /* listening sockets of another process */
+	struct pidfh *pid;               /* NULL: none, or another process's */
 	struct pooler_options pooler;
 };
 
@@ -35,6 +39,8 @@ static const char usage_text[] =
 	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
 	"  -d, --daemon         run in the background (needs pidfile)\n"
 	"  -q, --quiet          log nothing to standard error\n"
+	"  -R, --reboot, --takeover\n"
+	"                       take the place of the running process: its listening sockets and its pid file\n"
 	"  -u, --user=USERNAME  become this user\n"
 	"  -v, --verbose        log more; twice for most\n"
 	"  -V, --version        show the version\n"
@@ -43,6 +49,7 @@ static const char usage_text[] =
 static const struct option long_options[] = {
 	{"check", no_argument, NULL, 'C'},     {"daemon", no_argument, NULL, 'd'},
 	{"quiet", no_argument, NULL, 'q'},     {"reboot", no_argument, NULL, 'R'},
+	{"takeover", no_argument, NULL, 'R'},
 	{"user", required_argument, NULL, 'u'}, {"verbose", no_argument, NULL, 'v'},
 	{"version", no_argument, NULL, 'V'},   {"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -54,6 +61,8 @@ static void print_version(void)
 	printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
 	printf("adns: c-ares %s\n", ares_version(NULL));
 	printf("tls: %s\n", OpenSSL_version(OPENSSL_VERSION));
+	if (notify_library() != NULL)
+		printf("systemd: %s\n", notify_library());
 }
 
 /* `name=value`, cut in place. */
@@ -91,8 +100,8 @@ static enum way take_option(struct arguments *a, int option, const char *program
 		a->pooler.quiet = true;
 		return WAY_RUN;
 	case 'R':
-		fprintf(stderr, "-R: taking over from a running process is not supported by this version\n");
-		return WAY_WRONG;
+		a->takes_over = true;
+		return WAY_RUN;
 	case 'u':
 		a->user = optarg;
 		return WAY_RUN;
@@ -163,6 +172,91 @@ static bool become_user(const struct arguments *a, const struct settings *s, str
 	return false;
 }
 
+static bool take_pidfile(struct arguments *a, const struct settings *s, struct strbuf *error)
+{
+	if (s->pidfile[0] != '\0')
+		a->pid = daemon_pidfile_open(s->pidfile, error);
+	return s->pidfile[0] == '\0' || a->pid != NULL;
+}
+
+/* Another process has taken over: the file is its own, and to be locked by it. */
+static void leave_pidfile(void *arg)
+{
+	struct arguments *a = arg;
+
+	daemon_pidfile_leave(a->pid);
+	a->pid = NULL;
+}
+
+/* Asks the running process for its sockets, if there is one. False: there is, and they are not to be had. */
+static bool begin_takeover(struct arguments *a, const struct settings *s, struct takeover **t, struct strbuf *error)
+{
+	switch (takeover_begin(t, s->unix_socket_dir, (int)s->listen_port, &a->inherited, error)) {
+	case TAKEOVER_BEGUN:
+		return true;
+	case TAKEOVER_ALONE:
+		log_info("no running process found, starting without one");
+		return take_pidfile(a, s, error);
+	case TAKEOVER_FAILED:
+		break;
+	}
+	return false;
+}
+
+/* The other process lets go. False: it does not, and goes on. */
+static bool finish_takeover(struct arguments *a, const struct settings *s, struct takeover **t, struct pooler *p,
+			    struct strbuf *error)
+{
+	struct strbuf why;
+	bool may_go_on;
+
+	if (*t == NULL)
+		return true;
+	strbuf_init(&why);
+	switch (takeover_finish(t, &why)) {
+	case TAKEOVER_DONE:
+		log_info("taken over from the process that ran before");
+		break;
+	case TAKEOVER_UNSURE:
+		log_error("taking over all the same: %s", why.failed ? "" : why.p);
+		break;
+	case TAKEOVER_REFUSED:
+		strbuf_add_slice(error, strbuf_slice(&why));
+		break;
+	}
+	may_go_on = error->n == 0;
+	strbuf_fini(&why);
+	if (!may_go_on)
+		return false;
+	pooler_own_sockets(p);
+	/* Clients are being accepted: for want of a file nobody is to be refused. */
+	strbuf_init(&why);
+	if (!take_pidfile(a, s, &why))
+		log_error("%s", why.p);
+	strbuf_fini(&why);
+	return true;
+}
+
+static struct pooler *make_pooler(struct arguments *a, struct conf *conf, struct strbuf *error)
+{
+	struct conf *settings = conf_ref(conf);
+	struct takeover *t = NULL;
+	struct pooler *p = NULL;
+
+	if (!a->takes_over || begin_takeover(a, &conf->s, &t, error))
+		p = pooler_new(conf, &a->pooler, error);
+	else
+		conf_unref(&conf);
+	inherited_close(&a->inherited);
+	if (p != NULL && !finish_takeover(a, &settings->s, &t, p, error)) {
+		pooler_free(p);
+		p = NULL;
+	}
+	takeover_abort(&t);
+	conf_unref(&settings);
+	return p;
+}
+
 static int run(struct arguments *a, struct conf *conf, struct strbuf *error)
 {
 	struct pooler *p;
@@ -171,9 +265,11 @@ static int run(struct arguments *a, struct conf *conf, struct strbuf *error)
 		conf_unref(&conf);
 		return 1;
 	}
-	p = pooler_new(conf, &a->pooler, error);
+	p = make_pooler(a, conf, error);
 	if (p == NULL)
 		return 1;
+	if (a->pid != NULL)
+		daemon_pidfile_write(a->pid);
 	log_info("process up: %s, libev %d.%d, adns: c-ares %s, tls: %s", POOLER_VERSION_TEXT, ev_version_major(),
 		 ev_version_minor(), ares_version(NULL), OpenSSL_version(OPENSSL_VERSION));
 	daemon_ready();
@@ -183,15 +279,32 @@ static int run(struct arguments *a, struct conf *conf, struct strbuf *error)
 	return 0;
 }
 
+static bool is_possible(const struct arguments *a, const struct settings *s, struct strbuf *error)
+{
+	if (a->daemon && s->pidfile[0] == '\0')
+		strbuf_add_str(error, "daemon needs pidfile configured");
+	else if (a->takes_over && s->unix_socket_dir[0] == '\0')
+		strbuf_add_str(error, "-R needs unix_socket_dir: the running process is asked over its Unix socket");
+	return error->n == 0;
+}
+
+/* The sockets of a .socket unit. They are known by the process id, so before there is another process. */
+static bool take_sockets(struct arguments *a, struct strbuf *error)
+{
+	notify_sockets(&a->inherited);
+	a->pooler.inherited = &a->inherited;
+	a->pooler.take_all = a->inherited.n > 0;
+	if (a->takes_over && a->inherited.n > 0)
+		strbuf_add_str(error, "-R: the service manager has passed sockets, there is nothing to take over");
+	return error->n == 0 && inherited_check(&a->inherited, error);
+}
+
 static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 {
-	struct pidfh *pid = NULL;
 	int status;
 
-	if (a->daemon && conf->s.pidfile[0] == '\0')
-		strbuf_add_str(error, "daemon needs pidfile configured");
-	else if (become_user(a, &conf->s, error) && conf->s.pidfile[0] != '\0')
-		pid = daemon_pidfile_open(conf->s.pidfile, error);
+	if (is_possible(a, &conf->s, error) && become_user(a, &conf->s, error) && take_sockets(a, error) && !a->takes_over)
+		take_pidfile(a, &conf->s, error);
 	if (error->n == 0 && a->daemon && !daemon_start())
 		strbuf_add_str(error, "cannot start a background process");
 	if (error->n > 0) {
@@ -200,10 +313,10 @@ static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 	}
 	if (a->daemon)
 		a->pooler.quiet = true;
-	if (pid != NULL)
-		daemon_pidfile_write(pid);
+	a->pooler.on_handed_over = leave_pidfile;
+	a->pooler.arg = a;
 	status = run(a, conf, error);
-	daemon_pidfile_remove(pid);
+	daemon_pidfile_remove(a->pid);
 	return status;
 }
 

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "control/auth_query.h"
 #include "pool/stmts.h"
+#include "process/notify.h"
 #include "report/stats_line.h"
 #include "session/client.h"
 #include "session/host_check.h"
@@ -18,6 +19,7 @@
 #include "session/pause.h"
 #include "session/peers.h"
 #include "session/server.h"
+#include "session/shutdown.h"
 #include "session/sweep.h"
 #include "session/timeouts.h"
 
@@ -39,6 +41,7 @@ struct pooler {
 	struct admin_actions actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
 	ev_timer stats;
+	struct notify notify;
 };
 
 /* ------------------------------------------------------------------ log */
@@ -280,9 +283,8 @@ static bool prepare(struct pooler *p, const struct conf *conf, struct tls_setup 
 	return ok;
 }
 
-static bool reload(void *arg, struct strbuf *error)
+static bool read_anew(struct pooler *p, struct strbuf *error)
 {
-	struct pooler *p = arg;
 	const struct conf *running = registry_conf(p->hub.registry);
 	struct conf_problems problems;
 	struct tls_setup tls;
@@ -304,6 +306,17 @@ static bool reload(void *arg, struct strbuf *error)
 	use_tls(p, &tls);
 	log_info("configuration reloaded");
 	return true;
+}
+
+static bool reload(void *arg, struct strbuf *error)
+{
+	struct pooler *p = arg;
+	bool ok;
+
+	notify_reloading(&p->notify);
+	ok = read_anew(p, error);
+	notify_reloaded(&p->notify);
+	return ok;
 }
 
 /* Files are read by a reload only. */
@@ -355,55 +368,65 @@ static bool set(void *arg, const struct conf_change *change, struct strbuf *erro
 
 /* ------------------------------------------------------------------ end */
 
-static bool may_end(const struct hub *hub)
-{
-	switch (hub->shutdown) {
-	case SHUTDOWN_NOT:
-		break;
-	case SHUTDOWN_WAIT_FOR_SERVERS:
-		return sweep_busy_servers(hub, NULL) == 0;
-	case SHUTDOWN_WAIT_FOR_CLIENTS:
-		return hub->nclients == 0;
-	}
-	return false;
-}
-
 /* Something that a shutdown or the console waits for may have happened. */
 static void on_quiet(void *arg)
 {
 	struct pooler *p = arg;
 
-	if (may_end(&p->hub))
+	if (shutdown_is_complete(&p->hub))
 		loop_stop(p->hub.loop);
 	console_look(&p->console);
 }
 
-static void wait_for_servers(struct pooler *p)
+static void begin_to_end(struct pooler *p, enum shutdown_mode mode)
 {
-	struct registry *r = p->hub.registry;
-
-	for (struct pool *pool = registry_next_pool(r, NULL); pool != NULL; pool = registry_next_pool(r, pool))
-		pool->is_paused = true;
-	sweep_close_idle_clients(&p->hub);
-	sweep_close_idle_servers(&p->hub);
+	shutdown_begin(&p->hub, mode, false);
+	notify_stopping(&p->notify);
 }
 
 static void shut_down(void *arg, enum admin_shutdown how)
 {
 	struct pooler *p = arg;
 
-	if (how == ADMIN_SHUTDOWN_IMMEDIATE) {
+	switch (how) {
+	case ADMIN_SHUTDOWN_IMMEDIATE:
+		notify_stopping(&p->notify);
 		loop_stop(p->hub.loop);
-		return;
+		break;
+	case ADMIN_SHUTDOWN_WAIT_FOR_SERVERS:
+		begin_to_end(p, SHUTDOWN_WAIT_FOR_SERVERS);
+		break;
+	case ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS:
+		begin_to_end(p, SHUTDOWN_WAIT_FOR_CLIENTS);
+		break;
+	case ADMIN_SHUTDOWN_DRAIN:
+		begin_to_end(p, SHUTDOWN_DRAIN);
+		break;
 	}
-	/* What is suspended would never end. */
-	if (p->hub.pause == PAUSE_SUSPEND)
-		pause_resume_all(&p->hub);
-	p->hub.shutdown = how == ADMIN_SHUTDOWN_WAIT_FOR_SERVERS ? SHUTDOWN_WAIT_FOR_SERVERS : SHUTDOWN_WAIT_FOR_CLIENTS;
-	listeners_close_tcp(p->hub.listeners);
-	if (p->hub.shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
-		wait_for_servers(p);
-	on_quiet(p);
+}
+
+/* What SIGTERM asks for is a setting. */
+static enum shutdown_mode mode_of_term(const struct pooler *p)
+{
+	switch (hub_settings(&p->hub)->shutdown_mode) {
+	case SHUTDOWN_MODE_WAIT_FOR_SERVERS:
+		return SHUTDOWN_WAIT_FOR_SERVERS;
+	case SHUTDOWN_MODE_DRAIN:
+		return SHUTDOWN_DRAIN;
+	default:
+		return SHUTDOWN_WAIT_FOR_CLIENTS;
+	}
+}
+
+static void hand_over(void *arg, uint32_t pid)
+{
+	struct pooler *p = arg;
+
+	log_info("process %u has taken over, shutting down", pid);
+	listeners_hand_over(p->hub.listeners);
+	p->options.on_handed_over(p->options.arg);
+	notify_replaced(&p->notify, (pid_t)pid);
+	shutdown_begin(&p->hub, mode_of_term(p), true);
 }
 
 /* ------------------------------------------------------------------ signals */
@@ -420,6 +443,19 @@ static void on_hangup(EV_P_ ev_signal *w, int events)
 	strbuf_fini(&error);
 }
 
+static void terminate(struct pooler *p)
+{
+	static const char *const plans[] = {
+		[SHUTDOWN_WAIT_FOR_SERVERS] = "waiting for all servers to be released",
+		[SHUTDOWN_WAIT_FOR_CLIENTS] = "waiting for all clients to disconnect",
+		[SHUTDOWN_DRAIN] = "sending all clients away",
+	};
+	enum shutdown_mode mode = mode_of_term(p);
+
+	log_info("got SIGTERM, shutting down, %s", plans[mode]);
+	begin_to_end(p, mode);
+}
+
 /* The first asks for a clean end, the second means it. */
 static void on_end(EV_P_ ev_signal *w, int events)
 {
@@ -431,8 +467,7 @@ static void on_end(EV_P_ ev_signal *w, int events)
 		log_info("got a second signal while shutting down, exiting at once");
 		shut_down(p, ADMIN_SHUTDOWN_IMMEDIATE);
 	} else if (w->signum == SIGTERM) {
-		log_info("got SIGTERM, shutting down, waiting for all clients to disconnect");
-		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+		terminate(p);
 	} else {
 		log_info("got SIGINT, shutting down, waiting for all servers to be released");
 		shut_down(p, ADMIN_SHUTDOWN_WAIT_FOR_SERVERS);
@@ -525,9 +560,11 @@ static bool listen_as_configured(struct pooler *p, struct strbuf *error)
 		.unix_dir = s->unix_socket_dir,
 		.unix_mode = (int)s->unix_socket_mode,
 		.unix_group = s->unix_socket_group,
+		.inherited = p->options.inherited,
+		.take_all = p->options.take_all,
 	};
 
-	if (s->listen_addr[0] == '\0' && s->unix_socket_dir[0] == '\0') {
+	if (s->listen_addr[0] == '\0' && s->unix_socket_dir[0] == '\0' && p->options.inherited->n == 0) {
 		strbuf_add_str(error, "nowhere to listen: both listen_addr and unix_socket_dir are empty");
 		return false;
 	}
@@ -594,6 +631,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 
 	p->actions = (struct admin_actions){.reload = reload,
 					    .shutdown = shut_down,
+					    .hand_over = hand_over,
 					    .set = set,
 					    .arg = p,
 					    .version = POOLER_VERSION,
@@ -615,6 +653,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
+	p->hub.is_ready = true;
 	return true;
 }
 
@@ -636,8 +675,21 @@ struct pooler *pooler_new(struct conf *conf, const struct pooler_options *option
 	return p;
 }
 
+void pooler_own_sockets(struct pooler *p)
+{
+	listeners_own(p->hub.listeners);
+}
+
+static void print_status(void *arg, struct strbuf *out)
+{
+	const struct pooler *p = arg;
+
+	status_line_print(&p->hub, out);
+}
+
 void pooler_run(struct pooler *p)
 {
+	notify_start(&p->notify, p->hub.loop, print_status, p);
 	loop_run(p->hub.loop);
 }
 
@@ -660,6 +712,8 @@ void pooler_free(struct pooler *p)
 
 	listeners_close(&hub->listeners);
 	if (hub->loop != NULL && hub->registry != NULL) {
+		drain_stop(hub);
+		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);
 		loop_bury(hub->loop);

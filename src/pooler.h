@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "conf/conf.h"
+#include "net/inherited.h"
 
 struct pooler;
 
@@ -16,6 +17,11 @@ struct pooler_options {
 	size_t nassignments;
 	int verbose;                     /* added to the setting */
 	bool quiet;                      /* nothing to stderr */
+	struct inherited *inherited;     /* see struct listen_options; n of 0: none */
+	bool take_all;
+	/* Another process has taken over: whatever says that this is the one that runs is to be let go of. */
+	void (*on_handed_over)(void *arg);
+	void *arg;
 };
 
 #define POOLER_VERSION PACKAGE_VERSION
@@ -32,6 +38,9 @@ void pooler_check_tls(const struct conf *conf, struct conf_problems *problems);
 
 /* Listens, and opens what pools want from the start. Takes over conf's reference. NULL with *error. */
 struct pooler *pooler_new(struct conf *conf, const struct pooler_options *options, struct strbuf *error);
+
+/* The inherited sockets are this process's alone now. Until then its end leaves them as they are. */
+void pooler_own_sockets(struct pooler *p);
 
 /* Until a signal or the console ends it. */
 void pooler_run(struct pooler *p);

@@ -1,20 +1,10 @@
 #include "admin/answers.h"
 
-#include "admin/reply.h"
 #include "proto/out.h"
-
-#define PROTOCOL_VIOLATION "08P01"
 
 bool answer_error(const struct request *rq, const char *sqlstate, const char *message, const char *detail)
 {
-	const struct settings *s = hub_settings(rq->client->hub);
-
-	/* PgBouncer tells the failure of RELOAD from all others, and only that. */
-	if (s->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER && strcmp(sqlstate, CONFIG_FILE_ERROR) != 0)
-		sqlstate = PROTOCOL_VIOLATION;
-	if (s->log_pooler_errors)
-		client_log(rq->client, LOG_LEVEL_WARNING, "pooler error: %s", message);
-	reply_error(rq->out, sqlstate, message, detail);
+	reply_failure(rq->client, rq->out, sqlstate, message, detail, NULL);
 	return true;
 }
 

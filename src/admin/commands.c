@@ -1,9 +1,10 @@
 #include "admin/commands.h"
 
 #include "admin/answers.h"
+#include "admin/courtesy.h"
 #include "admin/operate.h"
-#include "admin/reply.h"
 #include "admin/set.h"
+#include "admin/takeover.h"
 #include "proto/out.h"
 #include "report/tables.h"
 
@@ -27,9 +28,15 @@ struct command {
 	enum takes takes;
 	const char *argument;            /* in words */
 	enum who who;
-	const char *help;
+	const char *help;                /* NULL: not for people, so that nothing lists it */
 	bool (*run)(const struct request *rq);
 };
+
+static bool refuse_to_all_but_admins(const struct request *rq)
+{
+	return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
+			    "The command is for those named in admin_users.");
+}
 
 /* All of what was said is quoted: the mistake may be at its end. */
 void command_refuse(const struct request *rq)
@@ -40,38 +47,10 @@ void command_refuse(const struct request *rq)
 	strbuf_add_str(&message, "invalid command '");
 	strbuf_add_slice(&message, rq->sql);
 	strbuf_add_str(&message, "', use SHOW HELP;");
-	answer_error(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL);
+	reply_failure(rq->client, rq->out, SYNTAX_ERROR,
+		      message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL,
+		      "This is the pooler's admin console, which has commands of its own: SHOW HELP lists them.");
 	strbuf_fini(&message);
-}
-
-/* --- what drivers say to any PostgreSQL --- */
-
-struct faked {
-	const char *name, *value;
-};
-
-static const struct faked fakes[] = {
-	{"client_encoding", "UTF-8"},
-	{"default_transaction_isolation", "read committed"},
-	{"standard_conforming_strings", "on"},
-	{"datestyle", "ISO"},
-	{"timezone", "GMT"},
-};
-
-static const struct faked *find_fake(const char *name)
-{
-	for (size_t i = 0; i < sizeof(fakes) / sizeof(fakes[0]); i++) {
-		if (is_word(name, fakes[i].name))
-			return &fakes[i];
-	}
-	return NULL;
-}
-
-static bool set_fake(const struct request *rq)
-{
-	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
-	out_command_complete(rq->out, "SET");
-	return true;
 }
 
 /* --- SHOW --- */
@@ -113,20 +92,42 @@ static bool show_help(const struct request *rq)
 	return true;
 }
 
+static const struct table *find_table(const char *name)
+{
+	return is_word(name, table_commands.name) ? &table_commands : table_find(slice_of(name));
+}
+
+const struct table *command_table(const struct client *c, const struct statement *s)
+{
+	const struct table *table;
+
+	if (s->kind != STATEMENT_COMMAND || (!is_word(s->command, "SHOW") && !is_word(s->command, "SELECT")))
+		return NULL;
+	table = find_table(s->argument);
+	if (table == NULL)
+		return courtesy_table(s->argument);
+	return table->is_for_admins && !c->is_admin ? NULL : table;
+}
+
+/* What is no table of command_table(). */
 static bool show(const struct request *rq)
 {
 	const char *what = rq->statement->argument;
-	const struct table *table = is_word(what, "COMMANDS") ? &table_commands : table_find(slice_of(what));
-	const struct faked *fake = find_fake(what);
 
 	if (is_word(what, "HELP"))
 		return show_help(rq);
-	if (table != NULL)
-		return reply_table(rq->out, rq->report, table) || answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
-	if (fake != NULL)
-		reply_text(rq->out, fake->name, fake->value);
-	else
-		command_refuse(rq);
+	if (find_table(what) != NULL)
+		return refuse_to_all_but_admins(rq);
+	command_refuse(rq);
+	return true;
+}
+
+/* --- SET, of what is a server's --- */
+
+static bool set_ignored(const struct request *rq)
+{
+	reply_notice(rq->out, "NOTICE", "SET ignored", NULL);
+	out_command_complete(rq->out, "SET");
 	return true;
 }
 
@@ -151,24 +152,43 @@ static bool reload(const struct request *rq)
 	return true;
 }
 
+struct way_to_end {
+	const char *word;
+	enum admin_shutdown how;
+};
+
+static const struct way_to_end ways_to_end[] = {
+	{"WAIT_FOR_SERVERS", ADMIN_SHUTDOWN_WAIT_FOR_SERVERS},
+	{"WAIT_FOR_CLIENTS", ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS},
+	{"DRAIN", ADMIN_SHUTDOWN_DRAIN},
+};
+
+static const struct way_to_end *find_way_to_end(const char *word)
+{
+	for (size_t i = 0; i < sizeof(ways_to_end) / sizeof(ways_to_end[0]); i++) {
+		if (is_word(word, ways_to_end[i].word))
+			return &ways_to_end[i];
+	}
+	return NULL;
+}
+
 static bool shutdown_program(const struct request *rq)
 {
-	const char *how = rq->statement->argument;
+	const char *word = rq->statement->argument;
+	const struct way_to_end *way = find_way_to_end(word);
 	const struct admin_actions *a = rq->actions;
-	bool for_servers = is_word(how, "WAIT_FOR_SERVERS");
 
-	if (how[0] == '\0') {
+	if (word[0] == '\0') {
 		client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN command issued");
 		a->shutdown(a->arg, ADMIN_SHUTDOWN_IMMEDIATE);
 		return false;
 	}
-	if (!for_servers && !is_word(how, "WAIT_FOR_CLIENTS")) {
+	if (way == NULL) {
 		command_refuse(rq);
 		return true;
 	}
-	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued",
-		   for_servers ? "WAIT_FOR_SERVERS" : "WAIT_FOR_CLIENTS");
-	a->shutdown(a->arg, for_servers ? ADMIN_SHUTDOWN_WAIT_FOR_SERVERS : ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued", way->word);
+	a->shutdown(a->arg, way->how);
 	out_command_complete(rq->out, "SHUTDOWN");
 	return true;
 }
@@ -199,8 +219,10 @@ static const struct command commands[] = {
 	 "Stops all connections where they are, and answers when nothing is in between.", command_suspend},
 	{"WAIT_CLOSE", MAY_TAKE_WORD, "[<db>]", ADMIN, "Answers when the servers that are to be replaced are gone.",
 	 command_wait_close},
-	{"SHUTDOWN", MAY_TAKE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]", ADMIN,
-	 "Ends the program: at once, or when no server is in use, or when the last client has left.", shutdown_program},
+	{"SHUTDOWN", MAY_TAKE_WORD, "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]", ADMIN,
+	 "Ends the program: at once, or when no server is in use, when the last client has left, or when all were sent "
+	 "away between two transactions.", shutdown_program},
+	{"TAKEOVER", MAY_TAKE_WORD, "[DONE]", ADMIN, NULL, takeover_command},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -215,10 +237,15 @@ static void tell_command(struct row_sink *sink, const struct command *c)
 	sink->on_row(sink, (const struct cell[]){COMMANDS_COLUMNS(TABLE_CELL)});
 }
 
-/* What SHOW can show is told as rows of its own. */
-static void tell_show(struct row_sink *sink, const char *name, const char *help)
+/* By itself: what SHOW can show is told as rows of its own. */
+static bool is_listed(const struct command *c)
 {
-	const struct command c = {.name = "SHOW", .argument = name, .who = ANYONE, .help = help};
+	return c->run != show && c->help != NULL;
+}
+
+static void tell_show(struct row_sink *sink, const char *name, enum who who, const char *help)
+{
+	const struct command c = {.name = "SHOW", .argument = name, .who = who, .help = help};
 
 	tell_command(sink, &c);
 }
@@ -226,12 +253,12 @@ static void tell_show(struct row_sink *sink, const char *name, const char *help)
 static bool commands_rows(const struct report *r, struct row_sink *sink)
 {
 	(void)r;
-	tell_show(sink, "HELP", "How the console is used, as a notice.");
-	tell_show(sink, "COMMANDS", "This table.");
+	tell_show(sink, "HELP", ANYONE, "How the console is used, as a notice.");
+	tell_show(sink, "COMMANDS", ANYONE, "This table.");
 	for (size_t i = 0; i < TABLE_COUNT; i++)
-		tell_show(sink, tables[i]->name, "A table.");
+		tell_show(sink, tables[i]->name, tables[i]->is_for_admins ? ADMIN : ANYONE, "A table.");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		if (commands[i].run != show)
+		if (is_listed(&commands[i]))
 			tell_command(sink, &commands[i]);
 	return true;
 }
@@ -243,7 +270,7 @@ static void print_usage(struct strbuf *out)
 {
 	list_tables(out);
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (commands[i].run != show)
+		if (is_listed(&commands[i]))
 			strbuf_addf(out, "\n\t%s%s%s", commands[i].name, commands[i].argument[0] != '\0' ? " " : "",
 				    commands[i].argument);
 	}
@@ -289,10 +316,9 @@ bool command_run(const struct request *rq)
 		return true;
 	}
 	/* No command to us, but what drivers say to any server before they do anything else. */
-	if (s->kind == STATEMENT_SET && find_fake(s->argument) != NULL)
-		return set_fake(rq);
+	if (s->kind == STATEMENT_SET && courtesy_is_setting(s->argument))
+		return set_ignored(rq);
 	if (command->who == ADMIN && !rq->client->is_admin)
-		return answer_error(rq, INSUFFICIENT_PRIVILEGE, "admin access needed",
-				    "The command is for those named in admin_users.");
+		return refuse_to_all_but_admins(rq);
 	return command->run(rq);
 }

@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "admin/statement.h"
+#include "admin/plan.h"
+#include "admin/reply.h"
+#include "admin/visitor.h"
 #include "proto/out.h"
 #include "report/tables.h"
 
@@ -36,44 +38,15 @@ static bool may_login(struct client *c)
 	return c->is_admin || slice_in_list(slice_of(s->stats_users), name, false);
 }
 
-/* False: nothing is to follow. */
-static bool answer(const struct request *rq)
+void console_count_query(struct console *console)
 {
-	switch (rq->statement->kind) {
-	case STATEMENT_EMPTY:
-		out_simple(rq->out, 'I');
-		return true;
-	case STATEMENT_COMMAND:
-	case STATEMENT_SET:
-	case STATEMENT_SET_DATABASE:
-	case STATEMENT_SET_USER:
-		return command_run(rq);
-	case STATEMENT_BAD:
-		break;
-	}
-	command_refuse(rq);
-	return true;
-}
-
-static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
-{
-	struct console *console = console_of(c);
-	struct statement statement;
-	const struct request rq = {
-		.client = c,
-		.report = &console->report,
-		.actions = console->actions,
-		.waits = &console->waits,
-		.sql = sql,
-		.statement = &statement,
-		.out = out,
-	};
-
 	console->stats.now.query_count++;
 	console->stats.now.xact_count++;
-	statement_parse(sql, &statement);
-	if (answer(&rq))
-		out_ready_for_query(out, 'I');
+}
+
+/* False: the client has been closed. */
+static bool may_go_on(struct client *c, const struct strbuf *out)
+{
 	/* It has killed itself. */
 	if (c->state == CLIENT_CLOSED)
 		return false;
@@ -83,14 +56,113 @@ static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
 	return false;
 }
 
+static void show(struct visitor *v, const struct table *table, struct strbuf *out)
+{
+	telling_header(table, 0, out);
+	telling_init(&v->shown, table, 0);
+	streams_begin(&v->console->streams, &v->stream, &v->shown, 0, out);
+}
+
+/* A simple query's table has been told. */
+static void end_show(struct visitor *v, enum stream_end how, struct strbuf *out)
+{
+	telling_end(&v->shown);
+	if (how == STREAM_CANCELLED)
+		reply_failure(v->client, out, QUERY_CANCELED, "canceling statement due to user request", NULL, NULL);
+	else if (how == STREAM_OUT_OF_MEMORY)
+		reply_failure(v->client, out, OUT_OF_MEMORY, "out of memory", NULL, NULL);
+	else
+		out_command_complete(out, "SHOW");
+	visitor_ready(v, out);
+}
+
+static void on_told(struct stream *s, enum stream_end how, struct strbuf *out)
+{
+	struct visitor *v = visitor_find(s->client);
+
+	if (v->extended.telling != NULL)
+		extended_told(v, how, out);
+	else
+		end_show(v, how, out);
+}
+
+static void answer(struct visitor *v, struct slice sql, struct strbuf *out)
+{
+	struct plan plan;
+
+	console_count_query(v->console);
+	extended_forget_unnamed(v);
+	plan_make(v->client, sql, &plan);
+	if (plan.table != NULL)
+		show(v, plan.table, out);
+	else if (plan_run(v, &plan, sql, out))
+		visitor_ready(v, out);
+}
+
+static bool on_query(struct client *c, struct slice sql, struct strbuf *out)
+{
+	struct visitor *v = visitor_get(c);
+
+	if (v == NULL)
+		out->failed = true;
+	else if (!v->extended.is_skipping)
+		answer(v, sql, out);
+	return may_go_on(c, out);
+}
+
+static bool on_extended(struct client *c, const struct msg *m, struct strbuf *out)
+{
+	struct visitor *v = visitor_get(c);
+
+	if (v == NULL)
+		out->failed = true;
+	else
+		extended_take(v, m, out);
+	return may_go_on(c, out);
+}
+
+/* The end of a command that had the client wait. */
+static void finish_wait(struct client *c, bool is_good, struct strbuf *out)
+{
+	struct visitor *v = visitor_find(c);
+
+	if (v->extended.is_executing)
+		extended_executed(v, is_good);
+	else
+		visitor_ready(v, out);
+}
+
+static bool is_telling(const struct client *c)
+{
+	const struct visitor *v = visitor_find(c);
+
+	return v != NULL && stream_is_under_way(&v->stream);
+}
+
+static void on_drained(struct client *c)
+{
+	struct visitor *v = visitor_find(c);
+
+	if (v != NULL)
+		streams_drained(&v->console->streams, &v->stream);
+}
+
 static void on_cancel(struct client *c)
 {
+	struct visitor *v = visitor_find(c);
+
+	if (v != NULL)
+		streams_cancel(&v->stream);
 	waits_cancel(&console_of(c)->waits, c);
 }
 
 static void on_gone(struct client *c)
 {
+	struct visitor *v = visitor_find(c);
+
 	waits_forget(&console_of(c)->waits, c);
+	if (v != NULL)
+		visitor_forget(v);
 }
 
 void console_look(struct console *console)
@@ -100,6 +172,13 @@ void console_look(struct console *console)
 
 void console_fini(struct console *console)
 {
+	struct visitor *v;
+
+	if (console->ops.on_query == NULL)
+		return;
+	while ((v = TAILQ_FIRST(&console->visitors)) != NULL)
+		visitor_forget(v);
+	streams_fini(&console->streams);
 	waits_fini(&console->waits);
 }
 
@@ -110,6 +189,9 @@ void console_init(struct console *console, struct hub *hub, const struct admin_a
 			.is_owner = is_owner,
 			.may_login = may_login,
 			.on_query = on_query,
+			.on_extended = on_extended,
+			.is_telling = is_telling,
+			.on_drained = on_drained,
 			.on_cancel = on_cancel,
 			.on_gone = on_gone,
 			.server_version = SERVER_VERSION,
@@ -122,6 +204,8 @@ void console_init(struct console *console, struct hub *hub, const struct admin_a
 			.listen_port = actions->listen_port,
 		},
 	};
-	waits_init(&console->waits, hub);
+	waits_init(&console->waits, hub, finish_wait);
+	streams_init(&console->streams, hub, &console->report, on_told);
+	TAILQ_INIT(&console->visitors);
 	hub->console = &console->ops;
 }

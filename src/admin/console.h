@@ -3,7 +3,10 @@
  * (session/hub.h, struct console_ops).
  */
 #pragma once
+#include <bsd/sys/queue.h>
+
 #include "admin/commands.h"
+#include "admin/streams.h"
 #include "admin/waits.h"
 #include "pool/stats.h"
 #include "report/table.h"
@@ -15,6 +18,9 @@ struct console {
 	struct report report;            /* what SHOW shows; other presentations may read it too */
 	struct stats_history stats;      /* of the console; turned by the root, as those of the pools are */
 	struct waits waits;
+	uint64_t successor;              /* see struct request */
+	struct streams streams;
+	TAILQ_HEAD(, visitor) visitors;
 };
 
 /* Makes this the hub's console. Both it and the actions outlive the hub's use. */
@@ -22,6 +28,9 @@ void console_init(struct console *console, struct hub *hub, const struct admin_a
 
 /* At the end of the program; one that is all zero is allowed. */
 void console_fini(struct console *console);
+
+/* One more has been answered, for the statistics. */
+void console_count_query(struct console *console);
 
 /* What a command waits for may have happened. */
 void console_look(struct console *console);

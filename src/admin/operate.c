@@ -100,16 +100,6 @@ bool command_pause(const struct request *rq)
 	return has_argument(rq) ? pause_one(rq) : pause_whole(rq);
 }
 
-static bool has_paused_database(const struct hub *hub)
-{
-	struct database *db = NULL;
-
-	while ((db = registry_next_database(hub->registry, db)) != NULL)
-		if (db->is_paused && !db->is_dead)
-			return true;
-	return false;
-}
-
 bool command_suspend(const struct request *rq)
 {
 	struct hub *hub = rq->client->hub;
@@ -118,7 +108,7 @@ bool command_suspend(const struct request *rq)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
 	if (hub->pause != PAUSE_NOT)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
-	if (has_paused_database(hub))
+	if (pause_has_database(hub))
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "cannot suspend with paused databases", NULL);
 	note(rq, "SUSPEND");
 	if (!begin(rq, WAIT_SUSPEND, true))
@@ -236,7 +226,7 @@ bool command_kill_client(const struct request *rq)
 	note(rq, "KILL_CLIENT");
 	answer_done(rq, "KILL_CLIENT");
 	client_close(c, CLOSE_KILL_CLIENT);
-	return true;
+	return c != rq->client;
 }
 
 /* --- DISABLE, ENABLE --- */

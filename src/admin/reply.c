@@ -1,11 +1,26 @@
 #include "admin/reply.h"
 
+#include "proto/msg.h"
 #include "proto/out.h"
 
 void reply_error(struct strbuf *out, const char *sqlstate, const char *message, const char *detail)
 {
 	const struct out_error e = {.severity = "ERROR", .sqlstate = sqlstate, .message = message, .detail = detail};
 
+	out_error_response(out, 'E', &e);
+}
+
+void reply_failure(const struct client *c, struct strbuf *out, const char *sqlstate, const char *message,
+		   const char *detail, const char *hint)
+{
+	const struct settings *s = hub_settings(c->hub);
+	struct out_error e = {"ERROR", sqlstate, message, detail, hint};
+
+	/* PgBouncer tells the failure of RELOAD from all others, and only that. */
+	if (s->sqlstate_compat == SQLSTATE_COMPAT_PGBOUNCER && strcmp(sqlstate, CONFIG_FILE_ERROR) != 0)
+		e.sqlstate = PROTOCOL_VIOLATION;
+	if (s->log_pooler_errors)
+		client_log(c, LOG_LEVEL_WARNING, "pooler error: %s", message);
 	out_error_response(out, 'E', &e);
 }
 
@@ -16,63 +31,15 @@ void reply_notice(struct strbuf *out, const char *severity, const char *message,
 	out_error_response(out, 'N', &e);
 }
 
-/* More columns than any table has. */
-#define COLUMNS_MAX 64
-
-static void out_header(struct strbuf *out, const struct table *table)
+bool reply_has_error(const struct strbuf *out, size_t from)
 {
-	struct out_column columns[COLUMNS_MAX];
+	const uint8_t *p = (const uint8_t *)out->p;
+	struct msg m;
 
-	for (size_t i = 0; i < table->ncolumns; i++) {
-		columns[i] = (struct out_column){
-			.name = table->columns[i].name,
-			.type_oid = column_oid(table->columns[i].type),
-			.type_size = column_size(table->columns[i].type),
-		};
+	while (from < out->n && msg_peek(p + from, out->n - from, INT32_MAX, &m) == PEEK_OK) {
+		if (m.type == 'E')
+			return true;
+		from += MSG_HEADER_SIZE + m.len;
 	}
-	out_row_description(out, columns, table->ncolumns);
-}
-
-struct show {
-	struct row_sink sink;            /* first: on_row() casts */
-	struct strbuf *out;
-	size_t ncolumns;
-};
-
-static void on_row(struct row_sink *sink, const struct cell *cells)
-{
-	struct show *show = (struct show *)sink;
-	size_t mark = out_row_begin(show->out, show->ncolumns);
-	char room[CELL_ROOM];
-
-	for (size_t i = 0; i < show->ncolumns; i++) {
-		if (cells[i].kind == CELL_NULL)
-			out_row_null(show->out);
-		else
-			out_row_text(show->out, cell_print(&cells[i], room));
-	}
-	out_end(show->out, mark);
-}
-
-bool reply_table(struct strbuf *out, const struct report *r, const struct table *table)
-{
-	struct show show = {.sink.on_row = on_row, .out = out, .ncolumns = table->ncolumns};
-
-	out_header(out, table);
-	if (!table->rows(r, &show.sink))
-		return false;
-	out_command_complete(out, "SHOW");
-	return true;
-}
-
-void reply_text(struct strbuf *out, const char *column, const char *text)
-{
-	const struct out_column header = {column, column_oid(COLUMN_TEXT), column_size(COLUMN_TEXT)};
-	size_t mark;
-
-	out_row_description(out, &header, 1);
-	mark = out_row_begin(out, 1);
-	out_row_text(out, slice_of(text));
-	out_end(out, mark);
-	out_command_complete(out, "SHOW");
+	return false;
 }

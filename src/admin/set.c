@@ -1,7 +1,6 @@
 #include "admin/set.h"
 
 #include "admin/answers.h"
-#include "admin/reply.h"
 #include "proto/out.h"
 
 /* The tag repeats what was said, without a value that may be a secret. */

@@ -10,8 +10,6 @@
 #include "session/suspend.h"
 #include "session/sweep.h"
 
-#define QUERY_CANCELED "57014"
-
 static const char *const names[] = {
 	[WAIT_PAUSE] = "PAUSE",
 	[WAIT_PAUSE_DATABASE] = "PAUSE",
@@ -101,17 +99,17 @@ static void answer(const struct wait *one, bool is_good, struct strbuf *out)
 	else
 		reply_error(out, QUERY_CANCELED, one->is_cancelled ? "canceling statement due to user request" : undone,
 			    NULL);
-	out_ready_for_query(out, 'I');
 }
 
 /* The client hears how its command went, and its next one is taken. */
-static void release(const struct wait *one, bool is_good)
+static void release(const struct waits *w, const struct wait *one, bool is_good)
 {
 	struct client *c = one->client;
 	struct strbuf out;
 
 	strbuf_init(&out);
 	answer(one, is_good, &out);
+	w->on_answered(c, is_good, &out);
 	if (out.failed) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 	} else {
@@ -151,7 +149,7 @@ static void finish(struct waits *w, struct wait *one)
 	if (!is_good)
 		undo(w, one);
 	if (one->client != NULL)
-		release(one, is_good);
+		release(w, one, is_good);
 	free(one);
 }
 
@@ -198,9 +196,11 @@ void waits_look(struct waits *w)
 	ev_timer_start(w->hub->loop->ev, &w->look);
 }
 
-void waits_init(struct waits *w, struct hub *hub)
+void waits_init(struct waits *w, struct hub *hub,
+		void (*on_answered)(struct client *c, bool is_good, struct strbuf *out))
 {
 	w->hub = hub;
+	w->on_answered = on_answered;
 	TAILQ_INIT(&w->list);
 	ev_init(&w->look, on_look);
 	w->look.data = w;

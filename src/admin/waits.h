@@ -24,9 +24,12 @@ struct waits {
 	struct hub *hub;
 	TAILQ_HEAD(, wait) list;
 	ev_timer look;
+	/* Appends what follows the answer to a command, which went well or not: ReadyForQuery, unless that is due later. */
+	void (*on_answered)(struct client *c, bool is_good, struct strbuf *out);
 };
 
-void waits_init(struct waits *w, struct hub *hub);
+void waits_init(struct waits *w, struct hub *hub,
+		void (*on_answered)(struct client *c, bool is_good, struct strbuf *out));
 
 /* At the end of the program; all zero is allowed. */
 void waits_fini(struct waits *w);

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/inherited.h"
 #include "net/tls_io.h"
 
 /* The first byte of a TLS record that carries a handshake. */
@@ -318,6 +319,33 @@ void conn_write(struct conn *c, const void *p, size_t n)
 		return;
 	}
 	update_watch(c);
+}
+
+bool conn_write_descriptors(struct conn *c, const void *p, size_t n, const int *fds, size_t nfds)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(INHERITED_MAX * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)p, .iov_len = n};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control.room,
+			   .msg_controllen = CMSG_SPACE(nfds * sizeof(int))};
+	ssize_t done;
+
+	if (c->tls != NULL || conn_is_backlogged(c) || nfds > INHERITED_MAX)
+		return false;
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(nfds * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, nfds * sizeof(int));
+	done = sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+	if (done <= 0)
+		return false;
+	if ((size_t)done < n)
+		conn_write(c, (const uint8_t *)p + done, n - (size_t)done);
+	return true;
 }
 
 void conn_pause(struct conn *c)

@@ -86,6 +86,12 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls);
 /* Sends all of [p, p + n), now or when the peer can take it. */
 void conn_write(struct conn *c, const void *p, size_t n);
 
+/*
+ * The same over a plain Unix socket, with descriptors that the peer gets along with the first byte. False, and nothing
+ * is sent: the kernel does not take them now.
+ */
+bool conn_write_descriptors(struct conn *c, const void *p, size_t n, const int *fds, size_t nfds);
+
 /* Bytes that wait for the peer to read: whoever feeds this connection stops until on_drained(). */
 static inline bool conn_is_backlogged(const struct conn *c)
 {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -19,11 +20,15 @@
 /* How long accepting rests when the process is out of descriptors. */
 #define REST_SECONDS 0.1
 
+/* Longer than the packets of most clients take to us and back. */
+#define CLOSING_SECONDS 0.25
+
 struct listener {
 	ev_io io;
 	struct listeners *owner;
 	struct listener *next;
 	bool is_unix;
+	bool is_shared;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; "" none */
 };
 
@@ -33,7 +38,10 @@ struct listeners {
 	void *arg;
 	struct listener *all;
 	ev_timer rest;
-	bool is_suspended;
+	ev_timer closing;
+	void (*on_closed)(void *arg);
+	int backlog;
+	bool is_suspended, is_reuseport;
 };
 
 static void set_option(int fd, int level, int name, int value)
@@ -105,14 +113,10 @@ static void rest(struct listeners *l, int error)
 	ev_timer_start(l->loop->ev, &l->rest);
 }
 
-static void on_acceptable(EV_P_ ev_io *io, int events)
+static void accept_up_to(struct listener *one, int n)
 {
-	struct listener *one = (struct listener *)io;
-
-	(void)loop;
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	for (int i = 0; i < n; i++) {
+		int fd = accept4(one->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
 			one->owner->fn(one->owner->arg, fd, one->is_unix);
@@ -123,6 +127,13 @@ static void on_acceptable(EV_P_ ev_io *io, int events)
 		if (errno != ECONNABORTED && errno != EINTR)
 			return;
 	}
+}
+
+static void on_acceptable(EV_P_ ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	accept_up_to((struct listener *)io, ACCEPTS_PER_TURN);
 }
 
 static bool add(struct listeners *l, int fd, int backlog, const char *path)
@@ -144,10 +155,32 @@ static bool add(struct listeners *l, int fd, int backlog, const char *path)
 	return true;
 }
 
+/* A socket that listens already. What add() asks of it once more is a backlog of our own. */
+static bool adopt(struct listeners *l, const struct listen_options *o, int fd, const char *path)
+{
+	if (!add(l, fd, o->backlog, path)) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return false;
+	}
+	l->all->is_shared = true;
+	return true;
+}
+
+static int take_inherited(const struct listen_options *o, const struct sockaddr *sa, socklen_t len)
+{
+	return o->inherited == NULL ? -1 : inherited_take(o->inherited, sa, len);
+}
+
 static bool listen_tcp(struct listeners *l, const struct listen_options *o, const struct addrinfo *ai)
 {
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = take_inherited(o, ai->ai_addr, ai->ai_addrlen);
 
+	if (fd >= 0)
+		return adopt(l, o, fd, NULL);
+	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
 	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -155,7 +188,8 @@ static bool listen_tcp(struct listeners *l, const struct listen_options *o, cons
 		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (ai->ai_family == AF_INET6)
 		set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-	if (o->defer_accept > 0)
+	/* Those whom the kernel keeps back could not be told from those who are to go elsewhere: listeners_close_tcp(). */
+	if (o->defer_accept > 0 && !o->reuseport)
 		set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, o->defer_accept);
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || !add(l, fd, o->backlog, NULL)) {
 		int error = errno;
@@ -256,6 +290,13 @@ static bool listen_unix(struct listeners *l, const struct listen_options *o, str
 	}
 	if (o->unix_dir[0] != '@')
 		path = ((struct sockaddr_un *)&a.u)->sun_path;
+	fd = take_inherited(o, &a.u.sa, a.len);
+	if (fd >= 0) {
+		if (adopt(l, o, fd, path) && (*path == '\0' || set_owner(path, o)))
+			return true;
+		strbuf_addf(error, "cannot listen on unix socket %s/.s.PGSQL.%d: %s", o->unix_dir, o->port, strerror(errno));
+		return false;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	is_bound = fd >= 0 && (*path == '\0' || remove_stale(&a, path)) && bind(fd, &a.u.sa, a.len) == 0;
 	if (is_bound && (*path == '\0' || set_owner(path, o)) && add(l, fd, o->backlog, path))
@@ -267,6 +308,41 @@ static bool listen_unix(struct listeners *l, const struct listen_options *o, str
 		close(fd);
 	return false;
 }
+
+/* Which kinds there are among the sockets that are all to be taken. */
+struct kinds {
+	bool has_tcp, has_unix;
+};
+
+static bool take_all(struct listeners *l, const struct listen_options *o, struct kinds *kinds, struct strbuf *error)
+{
+	for (size_t i = 0; i < o->inherited->n; i++) {
+		int fd = o->inherited->fds[i];
+		bool is_unix = inherited_family(fd) == AF_UNIX;
+
+		o->inherited->fds[i] = -1;
+		if (!adopt(l, o, fd, is_unix ? "" : NULL)) {
+			strbuf_addf(error, "cannot listen on a socket that was passed: %s", strerror(errno));
+			return false;
+		}
+		kinds->has_unix = kinds->has_unix || is_unix;
+		kinds->has_tcp = kinds->has_tcp || !is_unix;
+	}
+	return true;
+}
+
+static bool open_all(struct listeners *l, const struct listen_options *o, struct strbuf *error)
+{
+	struct kinds have = {0};
+
+	if (o->inherited != NULL && o->take_all && !take_all(l, o, &have, error))
+		return false;
+	if (!have.has_tcp && !listen_all_tcp(l, o, error))
+		return false;
+	return have.has_unix || o->unix_dir[0] == '\0' || listen_unix(l, o, error);
+}
+
+static void on_closing_over(EV_P_ ev_timer *timer, int events);
 
 struct listeners *listeners_open(struct loop *loop, const struct listen_options *options, accept_fn *fn, void *arg,
 				 struct strbuf *error)
@@ -282,8 +358,11 @@ struct listeners *listeners_open(struct loop *loop, const struct listen_options 
 	l->arg = arg;
 	ev_init(&l->rest, on_rested);
 	l->rest.data = l;
-	if (!listen_all_tcp(l, options, error) ||
-	    (options->unix_dir[0] != '\0' && !listen_unix(l, options, error))) {
+	ev_init(&l->closing, on_closing_over);
+	l->closing.data = l;
+	l->backlog = options->backlog;
+	l->is_reuseport = options->reuseport;
+	if (!open_all(l, options, error)) {
 		listeners_close(&l);
 		return NULL;
 	}
@@ -291,16 +370,49 @@ struct listeners *listeners_open(struct loop *loop, const struct listen_options 
 	return l;
 }
 
+void listeners_own(struct listeners *l)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		one->is_shared = false;
+}
+
+size_t listeners_descriptors(const struct listeners *l, int *fds, size_t max)
+{
+	size_t n = 0;
+
+	for (const struct listener *one = l->all; one != NULL; one = one->next, n++)
+		if (n < max)
+			fds[n] = one->io.fd;
+	return n;
+}
+
 static void close_one(struct listeners *l, struct listener *one)
 {
 	ev_io_stop(l->loop->ev, &one->io);
 	close(one->io.fd);
-	if (one->path[0] != '\0')
+	if (one->path[0] != '\0' && !one->is_shared)
 		unlink(one->path);
 	free(one);
 }
 
-void listeners_close_tcp(struct listeners *l)
+static void close_all(struct listeners *l)
+{
+	while (l->all != NULL) {
+		struct listener *one = l->all;
+
+		l->all = one->next;
+		close_one(l, one);
+	}
+}
+
+void listeners_hand_over(struct listeners *l)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next)
+		one->is_shared = true;
+	close_all(l);
+}
+
+static void close_all_tcp(struct listeners *l)
 {
 	struct listener **link = &l->all;
 
@@ -311,9 +423,69 @@ void listeners_close_tcp(struct listeners *l)
 			link = &one->next;
 			continue;
 		}
+		if (!one->is_shared)
+			accept_up_to(one, l->backlog + 1);
 		*link = one->next;
 		close_one(l, one);
 	}
+}
+
+/* Drops packets that ask for a new connection: SYN without ACK, in the byte of flags of the TCP header. */
+static bool drop_syns(int fd)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog filter = {.len = sizeof(program) / sizeof(program[0]), .filter = program};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0;
+}
+
+/* True: there is a socket for which it is worth while to wait. */
+static bool turn_away_newcomers(struct listeners *l)
+{
+	bool is_done = false;
+
+	for (struct listener *one = l->all; one != NULL; one = one->next) {
+		if (one->is_unix || one->is_shared || !drop_syns(one->io.fd))
+			continue;
+		/* Set where the socket was inherited: one that the kernel has kept back comes in with its next packet. */
+		set_option(one->io.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
+		is_done = true;
+	}
+	return is_done;
+}
+
+static void on_closing_over(EV_P_ ev_timer *timer, int events)
+{
+	struct listeners *l = timer->data;
+
+	(void)loop;
+	(void)events;
+	close_all_tcp(l);
+	l->on_closed(l->arg);
+}
+
+bool listeners_are_closing(const struct listeners *l)
+{
+	return l != NULL && ev_is_active(&l->closing);
+}
+
+void listeners_close_tcp(struct listeners *l, void (*on_closed)(void *arg))
+{
+	if (listeners_are_closing(l))
+		return;
+	if (!l->is_reuseport || !turn_away_newcomers(l)) {
+		close_all_tcp(l);
+		return;
+	}
+	l->on_closed = on_closed;
+	ev_timer_set(&l->closing, CLOSING_SECONDS, 0.);
+	ev_timer_start(l->loop->ev, &l->closing);
 }
 
 void listeners_close(struct listeners **listeners)
@@ -324,11 +496,7 @@ void listeners_close(struct listeners **listeners)
 	if (l == NULL)
 		return;
 	ev_timer_stop(l->loop->ev, &l->rest);
-	while (l->all != NULL) {
-		struct listener *one = l->all;
-
-		l->all = one->next;
-		close_one(l, one);
-	}
+	ev_timer_stop(l->loop->ev, &l->closing);
+	close_all(l);
 	free(l);
 }

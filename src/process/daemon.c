@@ -37,6 +37,12 @@ void daemon_pidfile_remove(struct pidfh *pid)
 		pidfile_remove(pid);
 }
 
+void daemon_pidfile_leave(struct pidfh *pid)
+{
+	if (pid != NULL)
+		pidfile_close(pid);
+}
+
 bool daemon_start(void)
 {
 	int fds[2];

@@ -12,8 +12,9 @@ struct pidfh;
 struct pidfh *daemon_pidfile_open(const char *path, struct strbuf *error);
 void daemon_pidfile_write(struct pidfh *pid);
 
-/* Removes it. NULL is allowed. */
+/* Removes it; leaves it to another process. NULL is allowed. */
 void daemon_pidfile_remove(struct pidfh *pid);
+void daemon_pidfile_leave(struct pidfh *pid);
 
 /*
  * Goes on in a child of its own session. The parent waits for daemon_ready()

@@ -152,7 +152,7 @@ void out_row_description(struct strbuf *b, const struct out_column *columns, siz
 		out_u32(b, columns[i].type_oid);
 		out_u16(b, (uint16_t)columns[i].type_size);
 		out_u32(b, UINT32_MAX);              /* no type modifier */
-		out_u16(b, 0);                       /* text */
+		out_u16(b, columns[i].is_binary);
 	}
 	out_end(b, mark);
 }

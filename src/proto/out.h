@@ -41,11 +41,12 @@ struct out_error {
 };
 void out_error_response(struct strbuf *b, char type, const struct out_error *e);
 
-/* T: all columns in text format, of table 0. */
+/* T: all columns are of table 0. */
 struct out_column {
 	const char *name;
 	uint32_t type_oid;
 	int16_t type_size;
+	bool is_binary;
 };
 void out_row_description(struct strbuf *b, const struct out_column *columns, size_t n);
 

@@ -1,5 +1,5 @@
 /*
- * CONFIG, VERSION.
+ * CONFIG and ALL, VERSION.
  */
 #include "report/tables.h"
 
@@ -16,7 +16,9 @@ static void config_row(struct row_sink *sink, const struct setting_info *info, s
 	sink->on_row(sink, cells);
 }
 
-static bool config_rows(const struct report *r, struct row_sink *sink)
+typedef void setting_row(struct row_sink *sink, const struct setting_info *info, struct slice value);
+
+static bool tell_settings(const struct report *r, struct row_sink *sink, setting_row *row)
 {
 	struct strbuf value;
 	bool ok;
@@ -27,15 +29,39 @@ static bool config_rows(const struct report *r, struct row_sink *sink)
 
 		strbuf_reset(&value);
 		setting_print(hub_settings(r->hub), id, &value);
-		config_row(sink, setting_info(id), strbuf_slice(&value));
+		row(sink, setting_info(id), strbuf_slice(&value));
 	}
 	ok = !value.failed;
 	strbuf_fini(&value);
 	return ok;
 }
 
+static bool config_rows(const struct report *r, struct row_sink *sink)
+{
+	return tell_settings(r, sink, config_row);
+}
+
 static const struct column config_columns[] = {CONFIG_COLUMNS(TABLE_COLUMN)};
 const struct table table_config = TABLE("CONFIG", config_columns, config_rows);
+
+/* The layout of PostgreSQL's SHOW ALL. */
+#define ALL_COLUMNS(X)                                  \
+	X(name, TEXT, cell_text(info->name))            \
+	X(setting, TEXT, cell_slice(value))             \
+	X(description, TEXT, cell_text(info->doc))
+
+static void all_row(struct row_sink *sink, const struct setting_info *info, struct slice value)
+{
+	sink->on_row(sink, (const struct cell[]){ALL_COLUMNS(TABLE_CELL)});
+}
+
+static bool all_rows(const struct report *r, struct row_sink *sink)
+{
+	return tell_settings(r, sink, all_row);
+}
+
+static const struct column all_columns[] = {ALL_COLUMNS(TABLE_COLUMN)};
+const struct table table_all = TABLE("ALL", all_columns, all_rows);
 
 #define VERSION_COLUMNS(X) X(version, TEXT, cell_slice(strbuf_slice(&text)))
 

@@ -1,5 +1,6 @@
 /*
- * CLIENTS and SERVERS: the same columns for both.
+ * CLIENTS and SERVERS, SOCKETS and ACTIVE_SOCKETS, FDS, CLIENTS_EXT: a row for
+ * each connection, told in pieces in the order of the slabs.
  */
 #include "report/tables.h"
 
@@ -19,7 +20,8 @@ struct socket_row {
 	const void *self, *link;
 	uint32_t remote_pid;
 	const struct paramset *params;
-	SSL *tls;
+	const struct conn *conn;
+	uint32_t message_remain;     /* bytes of a message that are still to come */
 	uint64_t id;
 	size_t prepared;
 };
@@ -42,10 +44,20 @@ struct socket_row {
 	X(ptr, TEXT, pointer_cell(s->self, ptr))                                  \
 	X(link, TEXT, pointer_cell(s->link, link))                                \
 	X(remote_pid, INT4, cell_number(s->remote_pid))                           \
-	X(tls, TEXT, tls_cell(s->tls, tls))                                       \
-	X(application_name, TEXT, application_name(r->hub->params, s->params))    \
+	X(tls, TEXT, tls_cell(s->conn->tls, tls))                                 \
+	X(application_name, TEXT, parameter_cell(r, s->params, "application_name")) \
 	X(prepared_statements, INT4, cell_number((int64_t)s->prepared))           \
 	X(id, INT4, cell_number((int64_t)s->id))
+
+/* What more SOCKETS has: PgBouncer's single buffer is two here, of bytes read and not taken, and of bytes not sent yet. */
+#define BUFFER_COLUMNS(X)                                                         \
+	X(recv_pos, INT4, cell_number(received))                                  \
+	X(pkt_pos, INT4, cell_number(0))                                          \
+	X(pkt_remain, INT4, cell_number(s->message_remain))                       \
+	X(send_pos, INT4, cell_number(0))                                         \
+	X(send_remain, INT4, cell_number(unsent))                                 \
+	X(pkt_avail, INT4, cell_number(received))                                 \
+	X(send_avail, INT4, cell_number(unsent))
 
 static struct cell host_cell(const struct addr *a, char room[CELL_ROOM])
 {
@@ -83,24 +95,41 @@ static struct cell tls_cell(SSL *ssl, char room[CELL_ROOM])
 	return cell_slice(strbuf_slice(&text));
 }
 
-static struct cell application_name(const struct params *params, const struct paramset *set)
+static struct cell parameter_cell(const struct report *r, const struct paramset *set, const char *name)
 {
-	int i = params_find(params, SLICE_LIT("application_name"));
+	int i = params_find(r->hub->params, slice_of(name));
 	const struct atom *value = set == NULL || i < 0 ? NULL : paramset_value(set, (size_t)i);
 
 	return value == NULL ? cell_text("") : cell_slice(atom_slice(value));
 }
 
+/* With the columns of SOCKETS; those of CLIENTS are the first of them. */
 static void tell(const struct report *r, struct row_sink *sink, const struct socket_row *s)
 {
 	char addr[CELL_ROOM], local_addr[CELL_ROOM], ptr[CELL_ROOM], link[CELL_ROOM], tls[CELL_ROOM];
+	int64_t received = (int64_t)buf_bytes(s->conn->in), unsent = (int64_t)buf_bytes(s->conn->out);
 	struct addr self;
 
 	addr_of_self(&self, s->fd);
-	sink->on_row(sink, (const struct cell[]){SOCKET_COLUMNS(TABLE_CELL)});
+	sink->on_row(sink, (const struct cell[]){SOCKET_COLUMNS(TABLE_CELL) BUFFER_COLUMNS(TABLE_CELL)});
 }
 
 static const struct column socket_columns[] = {SOCKET_COLUMNS(TABLE_COLUMN)};
+static const struct column debug_columns[] = {SOCKET_COLUMNS(TABLE_COLUMN) BUFFER_COLUMNS(TABLE_COLUMN)};
+
+/* The next rows of the objects in a slab, of which tell_one() has its choice. */
+static enum told tell_slab(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink,
+			   const struct slab *slab,
+			   void (*tell_one)(const struct report *r, struct row_sink *sink, const void *object))
+{
+	uint32_t index = (uint32_t)place->at;
+	const void *object;
+
+	for (; most > 0 && (object = slab_next(slab, &index)) != NULL; most--)
+		tell_one(r, sink, object);
+	place->at = index;
+	return most == 0 ? TOLD_SOME : TOLD_ALL;
+}
 
 /* Before it has logged in nobody has vouched for who a client says it is, and a cancel request is nobody's. */
 static bool is_known(const struct client *c)
@@ -123,13 +152,13 @@ static bool is_known(const struct client *c)
 	return false;
 }
 
-static void tell_client(const struct report *r, struct row_sink *sink, const struct client *c)
+static struct socket_row row_of_client(const struct report *r, const struct client *c, const char *state)
 {
-	struct socket_row row = {
+	return (struct socket_row){
 		.type = "C",
 		.user = client_user_name(c),
 		.database = client_database_name(c),
-		.state = client_state_text(c),
+		.state = state,
 		.replication = c->replication,
 		.peer = &c->peer,
 		.fd = conn_fd(&c->conn),
@@ -141,27 +170,30 @@ static void tell_client(const struct report *r, struct row_sink *sink, const str
 		.link = c->server,
 		.remote_pid = c->peer.family == AF_UNIX ? c->peer.u.pid : 0,
 		.params = c->params,
-		.tls = c->conn.tls,
+		.conn = &c->conn,
+		.message_remain = c->remain,
 		.id = c->id,
 		.prepared = prepared_count_of_client(c),
 	};
+}
 
+static void tell_client(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct client *c = object;
+	struct socket_row row;
+
+	if (!is_known(c))
+		return;
+	row = row_of_client(r, c, client_state_text(c));
 	tell(r, sink, &row);
 }
 
-static bool clients_rows(const struct report *r, struct row_sink *sink)
+static enum told clients_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	const struct client *c;
-	uint32_t i = 0;
-
-	while ((c = slab_next(r->hub->clients, &i)) != NULL) {
-		if (is_known(c))
-			tell_client(r, sink, c);
-	}
-	return true;
+	return tell_slab(r, place, most, sink, r->hub->clients, tell_client);
 }
 
-const struct table table_clients = TABLE("CLIENTS", socket_columns, clients_rows);
+const struct table table_clients = TABLE_IN_PIECES("CLIENTS", socket_columns, clients_piece);
 
 static const char *server_state_text(const struct pool_server *slot)
 {
@@ -184,14 +216,21 @@ static uint32_t backend_pid(const struct server *s)
 	return (uint32_t)k[0] << 24 | (uint32_t)k[1] << 16 | (uint32_t)k[2] << 8 | k[3];
 }
 
-static void tell_server(const struct report *r, struct row_sink *sink, const struct server *s)
+/* While its host's address is being looked up a server has no socket yet. */
+static bool has_socket(const struct server *s)
+{
+	return s->phase != SERVER_RESOLVING && s->phase != SERVER_CLOSED;
+}
+
+static struct socket_row row_of_server(const struct server *s, const char *state)
 {
 	const struct pool *pool = s->slot.pool;
-	struct socket_row row = {
+
+	return (struct socket_row){
 		.type = "S",
 		.user = pool->user->name->text,
 		.database = pool->database->name->text,
-		.state = server_state_text(&s->slot),
+		.state = state,
 		.replication = s->replication,
 		.peer = &s->peer,
 		.fd = conn_fd(&s->conn),
@@ -203,25 +242,243 @@ static void tell_server(const struct report *r, struct row_sink *sink, const str
 		.link = s->client,
 		.remote_pid = backend_pid(s),
 		.params = s->params,
-		.tls = s->conn.tls,
+		.conn = &s->conn,
+		.message_remain = s->remain,
 		.id = s->id,
 		.prepared = prepared_count_of_server(s),
 	};
+}
 
+static void tell_server(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct server *s = object;
+	struct socket_row row;
+
+	if (!has_socket(s))
+		return;
+	row = row_of_server(s, server_state_text(&s->slot));
 	tell(r, sink, &row);
 }
 
-static bool servers_rows(const struct report *r, struct row_sink *sink)
+static enum told servers_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	const struct server *s;
-	uint32_t i = 0;
-
-	/* While its host's address is being looked up a server has no socket yet. */
-	while ((s = slab_next(r->hub->servers, &i)) != NULL) {
-		if (s->phase != SERVER_RESOLVING && s->phase != SERVER_CLOSED)
-			tell_server(r, sink, s);
-	}
-	return true;
+	return tell_slab(r, place, most, sink, r->hub->servers, tell_server);
 }
 
-const struct table table_servers = TABLE("SERVERS", socket_columns, servers_rows);
+const struct table table_servers = TABLE_IN_PIECES("SERVERS", socket_columns, servers_piece);
+
+/* --- SOCKETS, ACTIVE_SOCKETS, FDS: clients, then servers --- */
+
+/* Set in the place of a table once it has come to the servers. */
+#define AT_SERVERS (UINT64_C(1) << 32)
+
+typedef void tell_object(const struct report *r, struct row_sink *sink, const void *object);
+
+static enum told tell_both(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink,
+			   tell_object *client, tell_object *server)
+{
+	struct table_place servers = {.at = place->at & ~AT_SERVERS};
+	enum told told;
+
+	if (place->at < AT_SERVERS) {
+		if (tell_slab(r, place, most, sink, r->hub->clients, client) == TOLD_ALL)
+			place->at = AT_SERVERS;
+		return TOLD_SOME;
+	}
+	told = tell_slab(r, &servers, most, sink, r->hub->servers, server);
+	place->at = AT_SERVERS | servers.at;
+	return told;
+}
+
+/* PgBouncer's names of the lists that it keeps its sockets in. */
+static const char *client_list(const struct client *c)
+{
+	if (!is_known(c))
+		return "cl_login";
+	return c->state == CLIENT_WAITING || c->state == CLIENT_AWAIT_WELCOME ? "cl_waiting" : "cl_active";
+}
+
+static const char *server_list(const struct pool_server *slot)
+{
+	switch (slot->state) {
+	case POOL_SERVER_NEW:
+		return "sv_login";
+	case POOL_SERVER_TESTED:
+		return "sv_tested";
+	case POOL_SERVER_IDLE:
+		return server_is_used(slot, clock_us()) ? "sv_used" : "sv_idle";
+	default:
+		return "sv_active";
+	}
+}
+
+static bool has_bytes(const struct conn *c)
+{
+	return buf_bytes(c->in) + buf_bytes(c->out) > 0;
+}
+
+static void tell_client_socket(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct client *c = object;
+	struct socket_row row;
+
+	if (c->state == CLIENT_CLOSED)
+		return;
+	row = row_of_client(r, c, client_list(c));
+	tell(r, sink, &row);
+}
+
+static void tell_server_socket(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct server *s = object;
+	struct socket_row row;
+
+	if (!has_socket(s))
+		return;
+	row = row_of_server(s, server_list(&s->slot));
+	tell(r, sink, &row);
+}
+
+static enum told sockets_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return tell_both(r, place, most, sink, tell_client_socket, tell_server_socket);
+}
+
+const struct table table_sockets = TABLE_IN_PIECES("SOCKETS", debug_columns, sockets_piece);
+
+static void tell_active_client(const struct report *r, struct row_sink *sink, const void *object)
+{
+	if (has_bytes(&((const struct client *)object)->conn))
+		tell_client_socket(r, sink, object);
+}
+
+static void tell_active_server(const struct report *r, struct row_sink *sink, const void *object)
+{
+	if (has_bytes(&((const struct server *)object)->conn))
+		tell_server_socket(r, sink, object);
+}
+
+/* Those with bytes in a buffer. */
+static enum told active_sockets_piece(const struct report *r, struct table_place *place, unsigned most,
+				      struct row_sink *sink)
+{
+	return tell_both(r, place, most, sink, tell_active_client, tell_active_server);
+}
+
+const struct table table_active_sockets = TABLE_IN_PIECES("ACTIVE_SOCKETS", debug_columns, active_sockets_piece);
+
+/* Cancel keys, passwords and SCRAM keys have their columns, and nothing in them. */
+#define FDS_COLUMNS(X)                                                                 \
+	X(fd, INT4, cell_number(s->fd))                                                \
+	X(task, TEXT, cell_text(task))                                                 \
+	X(user, TEXT, cell_text(s->user))                                              \
+	X(database, TEXT, cell_text(s->database))                                      \
+	X(addr, TEXT, host_cell(s->peer, addr))                                        \
+	X(port, INT4, port_cell(s->peer, s->unix_port))                                \
+	X(cancel, INT8, cell_null())                                                   \
+	X(link, INT4, cell_number(link))                                               \
+	X(client_encoding, TEXT, parameter_cell(r, s->params, "client_encoding"))      \
+	X(std_strings, TEXT, parameter_cell(r, s->params, "standard_conforming_strings")) \
+	X(datestyle, TEXT, parameter_cell(r, s->params, "DateStyle"))                  \
+	X(timezone, TEXT, parameter_cell(r, s->params, "TimeZone"))                    \
+	X(password, TEXT, cell_null())                                                 \
+	X(scram_client_key, BYTEA, cell_null())                                        \
+	X(scram_server_key, BYTEA, cell_null())
+
+/* link: the descriptor of the other side; 0: there is none. */
+static void fds_row(const struct report *r, struct row_sink *sink, const struct socket_row *s, const char *task, int link)
+{
+	char addr[CELL_ROOM];
+
+	sink->on_row(sink, (const struct cell[]){FDS_COLUMNS(TABLE_CELL)});
+}
+
+static void tell_client_fd(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct client *c = object;
+	struct socket_row row;
+
+	if (!is_known(c))
+		return;
+	row = row_of_client(r, c, NULL);
+	fds_row(r, sink, &row, "client", c->server == NULL ? 0 : conn_fd(&c->server->conn));
+}
+
+static void tell_server_fd(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct server *s = object;
+	struct socket_row row;
+
+	if (!has_socket(s))
+		return;
+	row = row_of_server(s, NULL);
+	fds_row(r, sink, &row, "server", s->client == NULL ? 0 : conn_fd(&s->client->conn));
+}
+
+static enum told fds_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return tell_both(r, place, most, sink, tell_client_fd, tell_server_fd);
+}
+
+static const struct column fds_columns[] = {FDS_COLUMNS(TABLE_COLUMN)};
+const struct table table_fds = {TABLE_HEAD("FDS", fds_columns), .piece = fds_piece, .is_for_admins = true};
+
+/* --- CLIENTS_EXT --- */
+
+/* What CLIENTS has no room for. Ages are in microseconds, null for what is not under way. */
+#define EXT_COLUMNS(X)                                                                     \
+	X(id, INT8, cell_number((int64_t)c->id))                                           \
+	X(database, TEXT, cell_text(client_database_name(c)))                              \
+	X(user, TEXT, cell_text(client_user_name(c)))                                      \
+	X(addr, TEXT, host_cell(&c->peer, addr))                                           \
+	X(port, INT4, port_cell(&c->peer, r->listen_port))                                 \
+	X(application_name, TEXT, parameter_cell(r, c->params, "application_name"))        \
+	X(state, TEXT, cell_text(client_state_text(c)))                                    \
+	X(server_id, INT8, s == NULL ? cell_null() : cell_number((int64_t)s->id))          \
+	X(server_pid, INT4, s == NULL ? cell_null() : cell_number(backend_pid(s)))         \
+	X(wait_for, TEXT, wait_cell(c))                                                    \
+	X(wait_reason, TEXT, wait_reason_cell(c, now))                                     \
+	X(connection_age, INT8, age_cell(c->connected_at, now))                            \
+	X(request_age, INT8, age_cell(c->request_at, now))                                 \
+	X(transaction_age, INT8, age_cell(s == NULL ? 0 : s->xact_at, now))                \
+	X(query_age, INT8, age_cell(s == NULL ? 0 : s->query_at, now))                     \
+	X(wait_age, INT8, age_cell(c->waiter.waiting_since, now))
+
+static struct cell age_cell(uint64_t since, uint64_t now)
+{
+	return since == 0 ? cell_null() : cell_number((int64_t)(now - since));
+}
+
+static struct cell wait_cell(const struct client *c)
+{
+	if (c->waiter.waiting_since == 0)
+		return cell_null();
+	return cell_text(c->waiter.is_for_login ? "login" : "query");
+}
+
+static struct cell wait_reason_cell(const struct client *c, uint64_t now)
+{
+	if (c->waiter.waiting_since == 0 || client_pool(c) == NULL)
+		return cell_null();
+	return cell_text(pool_hold_word(pool_session_hold(client_pool(c), now)));
+}
+
+static void tell_client_ext(const struct report *r, struct row_sink *sink, const void *object)
+{
+	const struct client *c = object;
+	const struct server *s = c->server;
+	uint64_t now = clock_us();
+	char addr[CELL_ROOM];
+
+	if (is_known(c))
+		sink->on_row(sink, (const struct cell[]){EXT_COLUMNS(TABLE_CELL)});
+}
+
+static enum told clients_ext_piece(const struct report *r, struct table_place *place, unsigned most,
+				   struct row_sink *sink)
+{
+	return tell_slab(r, place, most, sink, r->hub->clients, tell_client_ext);
+}
+
+static const struct column ext_columns[] = {EXT_COLUMNS(TABLE_COLUMN)};
+const struct table table_clients_ext = TABLE_IN_PIECES("CLIENTS_EXT", ext_columns, clients_ext_piece);

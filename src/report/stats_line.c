@@ -17,3 +17,22 @@ void stats_line_print(const struct hub *hub, struct strbuf *out)
 		    N(bytes_received), N(bytes_sent), N(xact_time), N(query_time), N(wait_time));
 #undef N
 }
+
+void status_line_print(const struct hub *hub, struct strbuf *out)
+{
+	unsigned nclients = 0, nwaiting = 0, nservers = 0, nactive = 0;
+
+	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL;
+	     p = registry_next_pool(hub->registry, p)) {
+		nclients += p->nclients;
+		nwaiting += p->nwaiting;
+		nservers += pool_server_count(p);
+		nactive += p->nservers[POOL_SERVER_ACTIVE];
+	}
+	if (hub->shutdown != SHUTDOWN_NOT)
+		strbuf_add_str(out, "shutting down, ");
+	else if (hub->pause != PAUSE_NOT)
+		strbuf_add_str(out, hub->pause == PAUSE_SUSPEND ? "suspended, " : "paused, ");
+	strbuf_addf(out, "%u clients, %u waiting, %u servers, %u in use; ", nclients, nwaiting, nservers, nactive);
+	stats_line_print(hub, out);
+}

@@ -1,5 +1,7 @@
 #include "report/table.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -54,4 +56,24 @@ struct slice cell_print(const struct cell *cell, char room[CELL_ROOM])
 	else
 		strbuf_addf(&out, "%lld", (long long)cell->number);
 	return strbuf_slice(&out);
+}
+
+bool table_tell(const struct table *table, const struct report *r, struct row_sink *sink)
+{
+	struct table_place place = {0};
+	enum told told;
+
+	if (table->rows != NULL)
+		return table->rows(r, sink);
+	do {
+		told = table->piece(r, &place, UINT_MAX, sink);
+	} while (told == TOLD_SOME);
+	table_leave(&place);
+	return told == TOLD_ALL;
+}
+
+void table_leave(struct table_place *place)
+{
+	free(place->notes);
+	*place = (struct table_place){0};
 }

@@ -83,13 +83,34 @@ struct row_sink {
 	void (*on_row)(struct row_sink *sink, const struct cell *cells);
 };
 
+enum told { TOLD_SOME, TOLD_ALL, TOLD_OUT_OF_MEMORY };
+
+/* How far a table that is told in pieces has been told; all zero at the beginning. */
+struct table_place {
+	uint64_t at;
+	void *notes;                 /* of the table's own, for table_leave() to free */
+};
+
 struct table {
 	const char *name;            /* as in SHOW */
 	const struct column *columns;
 	size_t ncolumns;
-	/* Tells all rows; false when out of memory, some may have been told by then. */
+	/* Tells all rows; false when out of memory, some may have been told by then. NULL: see `piece`. */
 	bool (*rows)(const struct report *r, struct row_sink *sink);
+	/*
+	 * Of tables that grow with the number of sessions: tells the next rows and moves *place on, looking at no more
+	 * than `most` sessions. Those that come and go between two calls may be in the table or not; all others are,
+	 * once. NULL: see `rows`.
+	 */
+	enum told (*piece)(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink);
+	bool is_for_admins;          /* not for those who may only look */
 };
+
+/* All rows at once, however the table tells them; false when out of memory. */
+bool table_tell(const struct table *table, const struct report *r, struct row_sink *sink);
+
+/* Ends the telling of a table in pieces, wherever it is. */
+void table_leave(struct table_place *place);
 
 /*
  * A table's columns are a list of X(name, type, cell), from which both the
@@ -97,8 +118,7 @@ struct table {
  */
 #define TABLE_COLUMN(name, type, cell) {#name, COLUMN_##type},
 #define TABLE_CELL(name, type, cell) cell,
-#define TABLE(name_, columns_, rows_)                                                             \
-	{                                                                                         \
-		.name = (name_), .columns = (columns_),                                           \
-		.ncolumns = sizeof(columns_) / sizeof((columns_)[0]), .rows = (rows_),            \
-	}
+#define TABLE_HEAD(name_, columns_) \
+	.name = (name_), .columns = (columns_), .ncolumns = sizeof(columns_) / sizeof((columns_)[0])
+#define TABLE(name_, columns_, rows_) {TABLE_HEAD(name_, columns_), .rows = (rows_)}
+#define TABLE_IN_PIECES(name_, columns_, piece_) {TABLE_HEAD(name_, columns_), .piece = (piece_)}

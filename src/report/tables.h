@@ -8,30 +8,35 @@
 #define TABLES_COMPATIBLE "1.25.2"
 
 /* X(symbol), in the order in which HELP names them. */
-#define TABLES(X)                     \
-	X(config)                     \
-	X(config_ext)                 \
-	X(databases)                  \
-	X(pools)                      \
-	X(clients)                    \
-	X(servers)                    \
-	X(users)                      \
-	X(hosts)                      \
-	X(waiting)                    \
-	X(peers)                      \
-	X(peer_pools)                 \
-	X(version)                    \
-	X(lists)                      \
-	X(mem)                        \
-	X(state)                      \
-	X(dns_hosts)                  \
-	X(dns_zones)                  \
-	X(close_reasons)              \
-	X(stats)                      \
-	X(stats_totals)               \
-	X(stats_averages)             \
-	X(totals)                     \
-	X(prepared_statements)        \
+#define TABLES(X)              \
+	X(config)               \
+	X(config_ext)           \
+	X(databases)            \
+	X(pools)                \
+	X(clients)              \
+	X(servers)              \
+	X(sockets)              \
+	X(active_sockets)       \
+	X(clients_ext)          \
+	X(users)                \
+	X(peers)                \
+	X(peer_pools)           \
+	X(hosts)                \
+	X(waiting)              \
+	X(version)              \
+	X(lists)                \
+	X(mem)                  \
+	X(state)                \
+	X(dns_hosts)            \
+	X(dns_zones)            \
+	X(close_reasons)        \
+	X(fds)                  \
+	X(all)                  \
+	X(stats)                \
+	X(stats_totals)         \
+	X(stats_averages)       \
+	X(totals)               \
+	X(prepared_statements)  \
 	X(prepared_stats)
 
 #define X(symbol) extern const struct table table_##symbol;

@@ -3,6 +3,8 @@
  */
 #include "report/tables.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "pool/host.h"
 #include "session/client.h"
@@ -46,39 +48,76 @@ const struct table table_hosts = TABLE("HOSTS", hosts_columns, hosts_rows);
 	X(reason, TEXT, cell_text(pool_hold_word(hold)))                              \
 	X(detail, TEXT, cell_text(pool_hold_text(hold)))
 
-static void tell_waiting(struct row_sink *sink, const struct pool_clients *list, enum pool_hold hold)
+/* Who waited at the beginning: the place in the slab, and the id that tells whether it is still the same client. */
+struct queue {
+	size_t n;
+	struct {
+		uint32_t index;
+		uint64_t id;
+	} clients[];
+};
+
+static void note_all(const struct hub *hub, const struct pool_clients *list, struct queue *q)
 {
 	const struct pool_client *w;
-	uint64_t now = clock_us();
-	char room[CELL_ROOM];
-	struct strbuf addr;
 
 	TAILQ_FOREACH(w, list, link) {
 		const struct client *c = (const struct client *)((const char *)w - offsetof(struct client, waiter));
-		uint64_t waited = now - w->waiting_since;
 
-		strbuf_init_fixed(&addr, room, sizeof(room));
-		addr_print(&c->peer, &addr);
-		sink->on_row(sink, (const struct cell[]){WAITING_COLUMNS(TABLE_CELL)});
+		q->clients[q->n].index = slab_index(hub->clients, c);
+		q->clients[q->n++].id = c->id;
 	}
 }
 
-/* Of each pool those who have waited longest come first. */
-static bool waiting_rows(const struct report *r, struct row_sink *sink)
+/* Of each pool those who have waited longest come first. NULL when out of memory. */
+static struct queue *note_queue(const struct hub *hub)
 {
-	const struct registry *registry = r->hub->registry;
+	struct queue *q;
+	struct pool *p = NULL;
+	size_t n = 0;
 
-	for (struct pool *p = registry_next_pool(registry, NULL); p != NULL; p = registry_next_pool(registry, p)) {
-		enum pool_hold hold;
-
-		if (p->nwaiting + p->nlogins == 0)
-			continue;
-		hold = pool_session_hold(p, clock_us());
-		tell_waiting(sink, &p->waiting, hold);
-		tell_waiting(sink, &p->logins, hold);
+	while ((p = registry_next_pool(hub->registry, p)) != NULL)
+		n += p->nwaiting + p->nlogins;
+	q = malloc(sizeof(*q) + n * sizeof(q->clients[0]));
+	if (q == NULL)
+		return NULL;
+	q->n = 0;
+	while ((p = registry_next_pool(hub->registry, p)) != NULL) {
+		note_all(hub, &p->waiting, q);
+		note_all(hub, &p->logins, q);
 	}
-	return true;
+	return q;
+}
+
+static void tell_waiting(struct row_sink *sink, const struct client *c)
+{
+	uint64_t now = clock_us(), waited = now - c->waiter.waiting_since;
+	enum pool_hold hold = pool_session_hold(client_pool(c), now);
+	char room[CELL_ROOM];
+	struct strbuf addr;
+
+	strbuf_init_fixed(&addr, room, sizeof(room));
+	addr_print(&c->peer, &addr);
+	sink->on_row(sink, (const struct cell[]){WAITING_COLUMNS(TABLE_CELL)});
+}
+
+static enum told waiting_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	const struct queue *q;
+
+	if (place->notes == NULL)
+		place->notes = note_queue(r->hub);
+	q = place->notes;
+	if (q == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	for (; most > 0 && place->at < q->n; place->at++, most--) {
+		const struct client *c = slab_at(r->hub->clients, q->clients[place->at].index);
+
+		if (c != NULL && c->id == q->clients[place->at].id && c->waiter.waiting_since != 0)
+			tell_waiting(sink, c);
+	}
+	return place->at < q->n ? TOLD_SOME : TOLD_ALL;
 }
 
 static const struct column waiting_columns[] = {WAITING_COLUMNS(TABLE_COLUMN)};
-const struct table table_waiting = TABLE("WAITING", waiting_columns, waiting_rows);
+const struct table table_waiting = TABLE_IN_PIECES("WAITING", waiting_columns, waiting_piece);

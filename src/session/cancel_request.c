@@ -383,7 +383,7 @@ static void ask_for(struct client *c, struct client *requester)
 			client_close(requester, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
-	if (c->state == CLIENT_CONSOLE_WAIT) {
+	if (client_is_on_console(c)) {
 		c->hub->console->on_cancel(c);
 		client_close(requester, CLOSE_CANCEL_DONE);
 		return;

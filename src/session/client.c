@@ -163,8 +163,11 @@ static void on_drained(struct conn *conn)
 {
 	struct client *c = (struct client *)conn;
 
+	drain_look(c);
 	if (c->server != NULL)
 		conn_resume(&c->server->conn);
+	else if (c->state == CLIENT_CONSOLE && c->hub->console->is_telling(c))
+		c->hub->console->on_drained(c);
 	else if (c->state == CLIENT_IDLE || c->state == CLIENT_CONSOLE)
 		conn_resume(conn);
 	hub_note_quiet(c->hub);

@@ -63,6 +63,7 @@ struct client {
 	bool is_counted;                 /* in hub->nclients */
 	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
+	bool is_latecomer;               /* has logged in during a drain */
 };
 
 /* Takes over an accepted socket. */

@@ -13,8 +13,8 @@
 #include "session/server.h"
 #include "session/timeouts.h"
 
-/* Types that a console could mean with the extended query protocol. */
-#define EXTENDED_TYPES "PBDECHS"
+/* What a console takes, besides Terminate: a query, or the extended query protocol. */
+#define CONSOLE_TYPES "QPBDECHS"
 
 /* A longer command cannot be meant for the console. */
 #define CONSOLE_QUERY_MAX 16384
@@ -286,8 +286,8 @@ size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
 
 	if (c->state == CLIENT_CONSOLE_WAIT)
 		return waiting_console_bytes(c, p, n);
-	/* One that does not read its answers is not asked for more. */
-	if (conn_is_backlogged(&c->conn)) {
+	/* One that does not read its answers is not asked for more, nor while one is on its way. */
+	if (conn_is_backlogged(&c->conn) || c->hub->console->is_telling(c)) {
 		conn_pause(&c->conn);
 		return 0;
 	}
@@ -299,16 +299,18 @@ size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
 	case PEEK_OK:
 		break;
 	}
-	if (m.type != 'Q') {
-		client_close(c, m.type == 'X' ? CLOSE_CLIENT_QUIT
-			     : strchr(EXTENDED_TYPES, m.type) != NULL ? CLOSE_NO_EXTENDED_CONSOLE : CLOSE_UNKNOWN_PACKET);
+	if (m.type == '\0' || strchr(CONSOLE_TYPES, m.type) == NULL) {
+		client_close(c, m.type == 'X' ? CLOSE_CLIENT_QUIT : CLOSE_UNKNOWN_PACKET);
 		return CONN_CLOSED;
 	}
 	if (m.have < m.len)
 		return 0;
 	c->request_at = clock_us();
 	strbuf_init(&out);
-	is_alive = c->hub->console->on_query(c, (struct slice){(const char *)m.body, m.len > 0 ? m.len - 1 : 0}, &out);
+	if (m.type == 'Q')
+		is_alive = c->hub->console->on_query(c, (struct slice){(const char *)m.body, m.len > 0 ? m.len - 1 : 0}, &out);
+	else
+		is_alive = c->hub->console->on_extended(c, &m, &out);
 	if (is_alive)
 		conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);

@@ -6,6 +6,7 @@
 #include "session/client_login.h"
 #include "session/replication.h"
 #include "session/server.h"
+#include "session/shutdown.h"
 #include "session/timeouts.h"
 
 static void out_welcome_end(struct client *c, struct strbuf *out)
@@ -171,7 +172,7 @@ static void enter_pool(struct client *c)
 {
 	struct pool *pool;
 
-	if (c->hub->shutdown != SHUTDOWN_NOT) {
+	if (!shutdown_admits(c)) {
 		client_close(c, CLOSE_POOLER_SHUTDOWN);
 		return;
 	}

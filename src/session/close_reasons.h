@@ -103,8 +103,6 @@
 	  "Set pool_mode = transaction for clients that use transactions.")                                          \
 	X(STATEMENT_TOO_LONG, "54000", true, WARNING, "prepared statement is too long",                              \
 	  "The Parse message of a named statement may be at most 64 MB long.")                                       \
-	X(NO_EXTENDED_CONSOLE, "0A000", true, LOG, "extended query protocol not supported by admin console",         \
-	  "Have the driver use the simple query protocol.")                                                          \
 	/* What became of the server. */                                                                             \
 	X(SERVER_REPLACED, "57P01", true, LOG, "database configuration changed",                                     \
 	  "server_fast_close is set: connect again.")                                                                \

@@ -21,11 +21,13 @@
 #include "proto/params.h"
 #include "session/cancel_key.h"
 #include "session/close_reasons.h"
+#include "session/drain.h"
 #include "session/tls_setup.h"
 
 struct auth_queries;
 struct cancel_request;
 struct client;
+struct msg;
 struct peer;
 struct server;
 
@@ -34,6 +36,7 @@ enum shutdown_mode {
 	SHUTDOWN_NOT,
 	SHUTDOWN_WAIT_FOR_SERVERS,       /* as soon as no transaction (session mode: no session) is open */
 	SHUTDOWN_WAIT_FOR_CLIENTS,       /* as soon as the last client has left */
+	SHUTDOWN_DRAIN,                  /* the same, and clients are sent away: see session/drain.h */
 };
 
 /* What is held back of all databases; of one, see struct database. */
@@ -54,7 +57,16 @@ struct console_ops {
 	 * wait for its reply (CLIENT_CONSOLE_WAIT) until the console lets it go on.
 	 */
 	bool (*on_query)(struct client *c, struct slice sql, struct strbuf *out);
-	/* A client that waits for its reply has asked, over another connection, to have the command cancelled. */
+	/* The same for a whole message of the extended query protocol, Parse to Sync. */
+	bool (*on_extended)(struct client *c, const struct msg *m, struct strbuf *out);
+	/*
+	 * Rows of a reply are still to follow: nothing more is taken from the client before their end, after which the
+	 * console resumes its connection.
+	 */
+	bool (*is_telling)(const struct client *c);
+	/* Such a client has read what it got. */
+	void (*on_drained)(struct client *c);
+	/* A client has asked, over another connection, to have its command cancelled, if there is one. */
 	void (*on_cancel)(struct client *c);
 	/* A client of the console has gone. */
 	void (*on_gone)(struct client *c);
@@ -81,7 +93,11 @@ struct hub {
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
 	struct listeners *listeners;
-	enum shutdown_mode shutdown;
+	enum shutdown_mode shutdown;     /* written by session/shutdown.c */
+	bool is_ready;                   /* new clients are welcome: for those who choose where to connect to */
+	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
+	uint64_t last_admitted;
+	struct drain drain;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */

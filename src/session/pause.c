@@ -74,6 +74,16 @@ void pause_database(struct hub *hub, struct database *db)
 	sweep_close_free_servers(hub, db, SERVER_PAUSED);
 }
 
+bool pause_has_database(const struct hub *hub)
+{
+	struct database *db = NULL;
+
+	while ((db = registry_next_database(hub->registry, db)) != NULL)
+		if (db->is_paused && !db->is_dead)
+			return true;
+	return false;
+}
+
 bool pause_is_done(const struct hub *hub, const struct database *db)
 {
 	return sweep_busy_servers(hub, db) == 0;

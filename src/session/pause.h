@@ -16,6 +16,9 @@ bool pause_holds(const struct hub *hub, const struct database *db);
 void pause_all(struct hub *hub);
 void pause_database(struct hub *hub, struct database *db);
 
+/* A database is paused by itself. */
+bool pause_has_database(const struct hub *hub);
+
 /* A PAUSE is complete: no server is a client's or works for one. NULL: of all databases. */
 bool pause_is_done(const struct hub *hub, const struct database *db);
 

@@ -443,6 +443,8 @@ void server_release(struct server *s)
 		server_offer(s);
 	if (c != NULL && s->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
 		client_close(c, CLOSE_ADMIN_SHUTDOWN);
+	else if (c != NULL)
+		drain_look(c);
 }
 
 /* The server is a waiting client's now, and what that has sent goes on. */
@@ -500,11 +502,13 @@ void server_settle(struct server *s)
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
 	/* Nobody knows what a replication connection is at. */
-	if (s->replication != REPLICATION_NONE || (is_session && !ends_session(s)) || !server_is_between_transactions(s))
+	if (s->replication != REPLICATION_NONE || !server_is_between_transactions(s))
 		return;
-	if (is_session && s->client != NULL)
+	if (is_session && s->client != NULL && !ends_session(s))
+		drain_look(s->client);
+	else if (is_session && s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_REPLACED, s->retired_because);
-	else
+	else if (!is_session || ends_session(s))
 		server_release(s);
 }
 

@@ -67,7 +67,7 @@ SAID = {
     ("KILL_CLIENT", "<client_id>"): ("KILL_CLIENT {client}", "KILL_CLIENT"),
     ("SUSPEND", ""): ("SUSPEND", "SUSPEND"),
     ("WAIT_CLOSE", "[<db>]"): ("WAIT_CLOSE", "WAIT_CLOSE"),
-    ("SHUTDOWN", "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"): ("SHUTDOWN", None),
+    ("SHUTDOWN", "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]"): ("SHUTDOWN", None),
 }
 # What has to be undone before the next command.
 AFTER = {"KILL": "RESUME second", "SUSPEND": "RESUME"}

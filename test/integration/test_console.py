@@ -8,9 +8,10 @@ import pytest
 
 from harness.pooler import assert_error
 from harness.system import as_account, eventually, run
-from harness.wire import extended, query, sync
+from harness.wire import query
 
-TYPES = {"s": 25, "i": 23, "q": 20, "N": 1700, "T": 25}
+TYPES = {"s": 25, "i": 23, "q": 20, "N": 1700, "T": 25, "b": 17}
+SIZES = {25: -1, 23: 4, 20: 8, 1700: -1, 17: -1}
 
 
 def columns(text):
@@ -22,41 +23,16 @@ def columns(text):
     return result
 
 
-SOCKET = ("type user database replication state addr s, port i, local_addr s, local_port i, connect_time request_time T, "
-          "wait wait_us close_needed i, ptr link s, remote_pid i, tls application_name s, prepared_statements id i")
-STATS = ("server_assignment_count xact_count query_count {r}received {r}sent xact_time query_time wait_time "
-         "client_parse_count server_parse_count bind_count")
-LAYOUT = {
-    "CLIENTS": SOCKET,
-    "SERVERS": SOCKET,
-    "POOLS": "database user s, cl_active cl_waiting cl_active_cancel_req cl_waiting_cancel_req sv_active "
-             "sv_active_cancel sv_being_canceled sv_idle sv_used sv_tested sv_login maxwait maxwait_us i, "
-             "pool_mode load_balance_hosts s",
-    "DATABASES": "name host s, port i, database force_user s, pool_size min_pool_size reserve_pool_size "
-                 "server_lifetime i, pool_mode load_balance_hosts s, max_connections current_connections "
-                 "max_client_connections current_client_connections paused disabled i",
-    "USERS": "name pool_size reserve_pool_size pool_mode s, max_user_connections current_connections "
-             "max_user_client_connections current_client_connections i",
-    "LISTS": "list s, items i",
-    "STATS": "database s, total_server_assignment_count total_xact_count total_query_count total_received total_sent "
-             "total_xact_time total_query_time total_wait_time total_client_parse_count total_server_parse_count "
-             "total_bind_count avg_server_assignment_count avg_xact_count avg_query_count avg_recv avg_sent "
-             "avg_xact_time avg_query_time avg_wait_time avg_client_parse_count avg_server_parse_count "
-             "avg_bind_count N",
-    "STATS_TOTALS": "database s, server_assignment_count xact_count query_count bytes_received bytes_sent xact_time "
-                    "query_time wait_time client_parse_count server_parse_count bind_count N",
-    "STATS_AVERAGES": "database s, server_assignment_count xact_count query_count bytes_received bytes_sent xact_time "
-                      "query_time wait_time avg_client_parse_count avg_server_parse_count avg_bind_count N",
-    "TOTALS": "name s, value N",
-    "CONFIG": "key value default changeable s",
-    "MEM": "name s, size used free memtotal i",
-    "STATE": "key value s",
-    "DNS_HOSTS": "hostname s, ttl q, addrs s",
-    "DNS_ZONES": "zonename s, serial q, count i",
-    "VERSION": "version s",
-    "PREPARED_STATEMENTS": "name kind query s, version clients servers q, binds N, size q",
-    "PREPARED_STATS": "database s, client_parses server_parses binds hits evictions retries N",
-}
+def frozen_layouts():
+    path = os.path.join(os.path.dirname(__file__), "data", "pgbouncer-1.25.2.columns")
+    with open(path) as f:
+        lines = [line.split(maxsplit=1) for line in f if line.strip() and not line.startswith("#")]
+    return {show: columns(text) for show, text in lines}
+
+
+LAYOUT = frozen_layouts()
+MAY_BE_EMPTY = ("STATS", "STATS_TOTALS", "STATS_AVERAGES", "DNS_HOSTS", "DNS_ZONES", "ACTIVE_SOCKETS", "PEERS",
+                "PEER_POOLS")
 
 
 @pytest.mark.parametrize("show", LAYOUT)
@@ -65,11 +41,30 @@ def test_columns_and_types(pooler, show):
         w.value("SELECT 1")
         result = pooler.admin_result(f"SHOW {show}")
     assert result.error is None
-    assert [(c.name, c.oid) for c in result.columns] == columns(LAYOUT[show])
+    assert [(c.name, c.oid) for c in result.columns] == LAYOUT[show]
+    assert [c.size for c in result.columns] == [SIZES[c.oid] for c in result.columns]
     assert result.tags == ["SHOW"]
     assert all(c.format == 0 for c in result.columns)
-    if show not in ("STATS", "STATS_TOTALS", "STATS_AVERAGES", "DNS_HOSTS", "DNS_ZONES", "PREPARED_STATEMENTS"):
-        assert result.rows
+    assert result.rows or show in MAY_BE_EMPTY
+
+
+def test_every_frozen_show_is_there(pooler):
+    """The tables that HELP names are PgBouncer's, and new ones of our own."""
+    detail = pooler.admin_result("SHOW HELP").notices[0]["D"]
+    named = set(re.findall(r"[A-Z_]+", " ".join(line for line in detail.splitlines() if "SHOW" in line)))
+    assert set(LAYOUT) <= named
+
+
+def test_fds_have_no_secrets(make_pooler):
+    pooler = make_pooler(auth_type="scram-sha-256", userlist={"app": "secret", "admin": "secret"})
+    with pooler.wire(password="secret") as w:
+        w.value("SELECT 1")
+        rows = pooler.admin("SHOW FDS")
+        client, server = (next(r for r in rows if r["task"] == task and r["database"] == "app")
+                          for task in ("client", "server"))
+        assert client["port"] == str(w.sock.getsockname()[1]) and client["client_encoding"] == "UTF8"
+        assert server["port"] == str(pooler.pg.port)
+    assert all(row[c] is None for row in rows for c in ("cancel", "password", "scram_client_key", "scram_server_key"))
 
 
 def test_version(pooler):
@@ -113,13 +108,6 @@ def test_what_is_not_understood(pooler, text):
 
 def test_error_text_of_an_unknown_command(pooler):
     assert_error(pooler.admin_result("FROBNICATE").error, "invalid command 'FROBNICATE', use SHOW HELP;")
-
-
-def test_extended_protocol_is_refused(pooler):
-    with pooler.wire("pgbouncer", "admin") as w:
-        w.send_raw(extended("SHOW POOLS") + sync())
-        error = w.result().error
-        assert_error(error, "extended query protocol not supported by admin console")
 
 
 def test_several_queries_on_one_connection(pooler):
@@ -301,6 +289,7 @@ server_tls_ca_file server_tls_cert_file server_tls_key_file server_tls_protocols
 server_tls13_ciphers so_reuseport stats_period stats_users suspend_timeout syslog syslog_ident syslog_facility
 tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
 track_extra_parameters transaction_timeout unix_socket_dir unix_socket_group unix_socket_mode user verbose
+shutdown_deadline shutdown_delay shutdown_mode shutdown_pace
 """.split()
 
 DEFAULTS = {

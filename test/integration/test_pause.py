@@ -406,7 +406,7 @@ def test_a_cancel_request_ends_the_pause_and_the_admin_goes_on(pooler, sql):
         say(admin, sql)
         with pooler.raw() as other:
             other.send_raw(packet("", CANCEL_REQUEST.to_bytes(4, "big") + admin.key[:-1] +
-                                  bytes([admin.key[-1] ^ 1])))
+                                  bytes([admin.key[-1] ^ 128])))
             other.drain()
         assert is_silent(admin)
         busy.query("COMMIT")

@@ -51,12 +51,13 @@ def parse(sql, name="", types=()):
     return packet("P", cstring(name) + cstring(sql) + struct.pack(f"!H{len(types)}I", len(types), *types))
 
 
-def bind(values=(), name="", portal=""):
+def bind(values=(), name="", portal="", formats=()):
+    """formats: of the columns of the result, 1 for binary; one for all, or one for each."""
     body = cstring(portal) + cstring(name) + struct.pack("!HH", 0, len(values))
     for value in values:
         data = None if value is None else value if isinstance(value, bytes) else str(value).encode()
         body += struct.pack("!i", -1) if data is None else struct.pack("!i", len(data)) + data
-    return packet("B", body + struct.pack("!H", 0))
+    return packet("B", body + struct.pack(f"!H{len(formats)}H", len(formats), *formats))
 
 
 def describe(kind="P", name=""):
@@ -102,7 +103,7 @@ def error_fields(body):
 
 
 class Result:
-    """What came back up to ReadyForQuery."""
+    """What came back up to ReadyForQuery; values in binary stay bytes."""
 
     def __init__(self, messages):
         self.messages = messages
@@ -113,7 +114,7 @@ class Result:
             if kind == "T":
                 self.columns = columns_of(body)
             elif kind == "D":
-                self.rows.append(values_of(body))
+                self.rows.append(values_of(body, [c.format for c in self.columns]))
             elif kind == "C":
                 self.tags.append(body[:-1].decode())
             elif kind == "E":
@@ -150,12 +151,14 @@ def columns_of(body):
     return columns
 
 
-def values_of(body):
+def values_of(body, formats=()):
+    """The values of a row: text but for columns whose format is 1."""
     values, at = [], 2
-    for _ in range(struct.unpack_from("!H", body)[0]):
+    for i in range(struct.unpack_from("!H", body)[0]):
         size, = struct.unpack_from("!i", body, at)
         at += 4
-        values.append(None if size < 0 else body[at:at + size].decode())
+        data = body[at:at + max(size, 0)]
+        values.append(None if size < 0 else data if i < len(formats) and formats[i] else data.decode())
         at += max(size, 0)
     return values
 

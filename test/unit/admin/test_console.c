@@ -204,7 +204,7 @@ static void help_is_a_notice_that_names_every_command(void **state)
 	assert_true(SAID("\n\tSET key = arg\n\tSET DATABASE <db> key = arg\n\tSET USER <user> key = arg\n\tRELOAD"
 			 "\n\tPAUSE [<db>]\n\tRESUME [<db>]\n\tDISABLE <db>\n\tENABLE <db>\n\tRECONNECT [<db>]"
 			 "\n\tKILL [<db>]\n\tKILL_CLIENT <client_id>\n\tSUSPEND\n\tWAIT_CLOSE [<db>]"
-			 "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"));
+			 "\n\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS|DRAIN]"));
 	assert_true(SAID("SHOW"));
 }
 
@@ -285,7 +285,7 @@ static void reload_tells_how_it_went(void **state)
 	assert_int_equal(asked.reloads, 2);
 }
 
-static void shutdown_has_three_kinds(void **state)
+static void shutdown_has_four_kinds(void **state)
 {
 	struct client *c = user("boss");
 
@@ -295,9 +295,11 @@ static void shutdown_has_three_kinds(void **state)
 	assert_true(SAID("SHUTDOWN"));
 	assert_string_equal(ask(c, "SHUTDOWN WAIT_FOR_CLIENTS"), "CZ");
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_WAIT_FOR_CLIENTS);
+	assert_string_equal(ask(c, "SHUTDOWN DRAIN"), "CZ");
+	assert_int_equal(asked.how, ADMIN_SHUTDOWN_DRAIN);
 	assert_string_equal(ask(c, "shutdown"), "");
 	assert_int_equal(asked.how, ADMIN_SHUTDOWN_IMMEDIATE);
-	assert_int_equal(asked.shutdowns, 3);
+	assert_int_equal(asked.shutdowns, 4);
 }
 
 static void set_passes_key_and_value_on(void **state)
@@ -733,7 +735,7 @@ int main(void)
 		TEST(what_is_no_command_is_quoted_whole_and_the_session_goes_on),
 		TEST(stats_users_may_only_look),
 		TEST(reload_tells_how_it_went),
-		TEST(shutdown_has_three_kinds),
+		TEST(shutdown_has_four_kinds),
 		TEST(set_passes_key_and_value_on),
 		TEST(set_of_an_entry_passes_its_name_on_too),
 		TEST(a_tag_of_set_does_not_repeat_a_secret),

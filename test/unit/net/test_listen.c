@@ -340,7 +340,7 @@ static void closing_tcp_leaves_unix_sockets_open(void **state)
 	int fd;
 
 	(void)state;
-	listeners_close_tcp(l);
+	listeners_close_tcp(l, NULL);
 	assert_int_equal(connect_tcp("127.0.0.1", o.port), -1);
 	assert_int_equal(connect_tcp("127.0.0.2", o.port), -1);
 	fd = connect_unix(".", o.port);
@@ -348,6 +348,189 @@ static void closing_tcp_leaves_unix_sockets_open(void **state)
 	turn_until(naccepted == 1);
 	close(fd);
 	listeners_close(&l);
+}
+
+static void whoever_has_connected_is_accepted_before_the_socket_closes(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int clients[8];
+
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		assert_true((clients[i] = connect_tcp("127.0.0.1", o.port)) >= 0);
+	listeners_close_tcp(l, NULL);
+	assert_int_equal(naccepted, 8);
+	assert_false(listeners_are_closing(l));
+	assert_int_equal(connect_tcp("127.0.0.1", o.port), -1);
+	for (int i = 0; i < 8; i++)
+		close(clients[i]);
+	listeners_close(&l);
+}
+
+static bool is_closed;
+
+static void on_closed(void *arg)
+{
+	assert_ptr_equal(arg, &error);
+	is_closed = true;
+}
+
+static int connect_slowly(int port)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct addr_any a;
+
+	addr_any_from_ip(&a, "127.0.0.1", port);
+	connect(fd, &a.u.sa, a.len);
+	return fd;
+}
+
+/* Connected, and silent: they are not kept back until they speak. */
+static void with_reuseport_those_half_way_in_are_accepted_and_newcomers_go_to_the_others(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l, *other;
+	int silent[8], late[8];
+
+	(void)state;
+	o.reuseport = true;
+	o.defer_accept = 1;
+	l = open_with(&o);
+	for (int i = 0; i < 8; i++)
+		assert_true((silent[i] = connect_tcp("127.0.0.1", o.port)) >= 0);
+	o.defer_accept = 0;
+	other = open_with(&o);
+	is_closed = false;
+	listeners_close_tcp(l, on_closed);
+	assert_true(listeners_are_closing(l));
+	for (int i = 0; i < 8; i++)
+		late[i] = connect_slowly(o.port);
+	turn_until(is_closed);
+	/* All of the late come too, those who were turned away when they ask again. */
+	turn_until(naccepted == 16);
+	for (int i = 0; i < 8; i++) {
+		int failed = -1;
+		socklen_t n = sizeof(failed);
+		char byte;
+
+		assert_int_equal(getsockopt(silent[i], SOL_SOCKET, SO_ERROR, &failed, &n), 0);
+		assert_int_equal(failed, 0);
+		assert_int_equal(recv(silent[i], &byte, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(errno, EAGAIN);
+		assert_int_equal(getsockopt(late[i], SOL_SOCKET, SO_ERROR, &failed, &n), 0);
+		assert_int_equal(failed, 0);
+		close(silent[i]);
+		close(late[i]);
+	}
+	listeners_close(&l);
+	listeners_close(&other);
+}
+
+/* What a process passes on: duplicates, as they arrive elsewhere. */
+static struct inherited passed_by(const struct listeners *l)
+{
+	struct inherited i = {0};
+	int fds[INHERITED_MAX];
+
+	i.n = listeners_descriptors(l, fds, INHERITED_MAX);
+	for (size_t k = 0; k < i.n; k++)
+		i.fds[k] = dup(fds[k]);
+	return i;
+}
+
+static void inherited_sockets_with_the_addresses_that_are_wanted_are_used(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1,127.0.0.2", free_port(), ".");
+	struct listeners *l = open_with(&o), *heir;
+	struct inherited i = passed_by(l);
+	int fd;
+
+	(void)state;
+	assert_int_equal(i.n, 3);
+	assert_true(inherited_check(&i, &error));
+	o.addresses = "127.0.0.1,127.0.0.3";
+	o.inherited = &i;
+	heir = open_with(&o);
+	assert_non_null(heir);
+	/* 127.0.0.2 is wanted no more. */
+	assert_int_equal((i.fds[0] < 0) + (i.fds[1] < 0) + (i.fds[2] < 0), 2);
+	inherited_close(&i);
+	listeners_hand_over(l);
+	assert_int_equal(listeners_descriptors(l, NULL, 0), 0);
+	listeners_close(&l);
+	assert_int_equal(connect_tcp("127.0.0.2", o.port), -1);
+	fd = connect_tcp("127.0.0.1", o.port);
+	assert_true(fd >= 0);
+	close(fd);
+	fd = connect_unix(".", o.port);
+	assert_true(fd >= 0);
+	turn_until(naccepted == 2);
+	close(fd);
+	listeners_own(heir);
+	listeners_close(&heir);
+}
+
+/* An heir that fails leaves everything as it was; one that has come into its own takes the file with it. */
+static void a_shared_sockets_file_stays_until_it_is_owned(void **state)
+{
+	struct listen_options o = options_for("", 6436, ".");
+	struct listeners *l = open_with(&o), *heir;
+	struct inherited i = passed_by(l);
+
+	(void)state;
+	o.inherited = &i;
+	heir = open_with(&o);
+	listeners_close(&heir);
+	assert_int_equal(access(".s.PGSQL.6436", F_OK), 0);
+	i = passed_by(l);
+	heir = open_with(&o);
+	listeners_hand_over(l);
+	listeners_own(heir);
+	listeners_close(&heir);
+	assert_int_equal(access(".s.PGSQL.6436", F_OK), -1);
+	listeners_close(&l);
+}
+
+static void all_inherited_sockets_replace_the_addresses_of_their_kind(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o), *heir;
+	struct inherited i = passed_by(l);
+	struct listen_options more = options_for("127.0.0.4", o.port, ".");
+	int fd;
+
+	(void)state;
+	listeners_hand_over(l);
+	listeners_close(&l);
+	more.inherited = &i;
+	more.take_all = true;
+	heir = open_with(&more);
+	assert_non_null(heir);
+	assert_int_equal(connect_tcp("127.0.0.4", o.port), -1);
+	fd = connect_tcp("127.0.0.1", o.port);
+	assert_true(fd >= 0);
+	close(fd);
+	fd = connect_unix(".", o.port);
+	assert_true(fd >= 0);
+	close(fd);
+	turn_until(naccepted == 2);
+	listeners_close(&heir);
+}
+
+static void only_sockets_that_listen_can_be_inherited(void **state)
+{
+	int bad[] = {socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_DGRAM, 0), open("/dev/null", O_RDONLY)};
+
+	(void)state;
+	for (int k = 0; k < 3; k++) {
+		struct inherited i = {.fds = {bad[k]}, .n = 1};
+
+		error.n = 0;
+		assert_false(inherited_check(&i, &error));
+		assert_non_null(strstr(error.p, "no stream socket that listens"));
+		inherited_close(&i);
+	}
 }
 
 static void accepting_goes_on_when_descriptors_are_free_again(void **state)
@@ -427,6 +610,12 @@ int main(void)
 		TEST(an_unknown_group_fails_and_leaves_no_file),
 		TEST(nobody_is_accepted_while_suspended),
 		TEST(closing_tcp_leaves_unix_sockets_open),
+		TEST(whoever_has_connected_is_accepted_before_the_socket_closes),
+		TEST(with_reuseport_those_half_way_in_are_accepted_and_newcomers_go_to_the_others),
+		TEST(inherited_sockets_with_the_addresses_that_are_wanted_are_used),
+		TEST(a_shared_sockets_file_stays_until_it_is_owned),
+		TEST(all_inherited_sockets_replace_the_addresses_of_their_kind),
+		TEST(only_sockets_that_listen_can_be_inherited),
 		TEST(accepting_goes_on_when_descriptors_are_free_again),
 		TEST(tcp_options_are_set_and_zeros_leave_the_systems),
 	};

@@ -95,7 +95,7 @@ static void an_error_reads_back(void **state)
 
 static void a_table_is_described_and_filled(void **state)
 {
-	const struct out_column columns[] = {{"a", 25, -1}, {"b", 20, 8}};
+	const struct out_column columns[] = {{"a", 25, -1, false}, {"b", 20, 8, true}};
 	size_t mark;
 
 	(void)state;
@@ -106,7 +106,7 @@ static void a_table_is_described_and_filled(void **state)
 	out_end(&b, mark);
 	assert_wrote("T\0\0\0\x2e\0\2"
 		     "a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0"
-		     "b\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\0"
+		     "b\0\0\0\0\0\0\0\0\0\0\x14\0\x08\xff\xff\xff\xff\0\1"
 		     "D\0\0\0\x10\0\2\0\0\0\2xy\xff\xff\xff\xff");
 }
 

@@ -1,0 +1,210 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "admin/console.h"
+#include "base/log.h"
+
+#include "../report/fixture.h"
+
+#define CLIENTS 1000
+
+/* More rows than a turn is to make. */
+#define MANY 300
+
+static struct console console;
+static const struct admin_actions actions = {.version = "9.8.7", .listen_port = 6432};
+
+static int open_console(void **state)
+{
+	(void)state;
+	fixture_open("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n");
+	console_init(&console, &hub, &actions);
+	for (int i = 0; i < CLIENTS; i++)
+		fixture_client(CLIENT_IDLE, "shop", "ann");
+	return 0;
+}
+
+static int close_console(void **state)
+{
+	(void)state;
+	console_fini(&console);
+	fixture_close();
+	return 0;
+}
+
+static const struct conn_ops no_ops;
+
+/* A console client with room for a whole table in its socket. */
+static struct client *connected(int *end)
+{
+	struct client *c = fixture_client(CLIENT_CONSOLE, NULL, "boss");
+	int pair[2], room = 4 * 1024 * 1024;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0 ||
+			 setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) == 0, true);
+	conn_open(&c->conn, hub.loop, pair[0], &no_ops);
+	*end = pair[1];
+	return c;
+}
+
+static void disconnect(struct client *c, int end)
+{
+	hub.console->on_gone(c);
+	close(end);
+	ev_io_stop(hub.loop->ev, &c->conn.io);
+	close(c->conn.io.fd);
+	c->conn.is_open = false;
+}
+
+static unsigned rows_in(const char *p, size_t n)
+{
+	unsigned rows = 0;
+
+	for (size_t at = 0; at < n;) {
+		const uint8_t *h = (const uint8_t *)p + at;
+
+		rows += p[at] == 'D';
+		at += 1 + ((size_t)h[1] << 24 | (size_t)h[2] << 16 | (size_t)h[3] << 8 | h[4]);
+	}
+	return rows;
+}
+
+/* How many rows the answer begins with before the loop turns. */
+static unsigned ask(struct client *c, const char *sql)
+{
+	struct strbuf out;
+	unsigned rows;
+
+	strbuf_init(&out);
+	assert_true(hub.console->on_query(c, slice_of(sql), &out));
+	rows = rows_in(out.p, out.n);
+	strbuf_fini(&out);
+	return rows;
+}
+
+/* Rows that have come to this end: whole messages, as each turn writes them. */
+static unsigned hear(int end)
+{
+	static char room[1024 * 1024];
+	ssize_t n = read(end, room, sizeof(room));
+
+	return n <= 0 ? 0 : rows_in(room, (size_t)n);
+}
+
+static void turn(void)
+{
+	ev_run(hub.loop->ev, EVRUN_NOWAIT);
+}
+
+static void a_turn_makes_some_hundred_rows_and_the_next_goes_on(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+	unsigned total = ask(c, "show clients"), turns = 0;
+
+	(void)state;
+	assert_in_range(total, 1, MANY);
+	while (hub.console->is_telling(c) && turns++ < CLIENTS) {
+		unsigned rows;
+
+		turn();
+		rows = hear(end);
+		assert_in_range(rows, 1, MANY);
+		total += rows;
+	}
+	assert_int_equal(total, CLIENTS + 1);
+	disconnect(c, end);
+}
+
+static void many_consoles_share_what_a_turn_makes(void **state)
+{
+	enum { CONSOLES = 8 };
+	struct client *c[CONSOLES];
+	unsigned rows[CONSOLES], total = 0;
+	int end[CONSOLES];
+
+	(void)state;
+	for (int i = 0; i < CONSOLES; i++)
+		c[i] = connected(&end[i]);
+	for (int i = 0; i < CONSOLES; i++)
+		total += rows[i] = ask(c[i], "show sockets");
+	assert_in_range(total, 1, MANY);
+	for (int turns = 0; turns < CONSOLES * CLIENTS; turns++) {
+		total = 0;
+		turn();
+		for (int i = 0; i < CONSOLES; i++) {
+			unsigned more = hear(end[i]);
+
+			rows[i] += more;
+			total += more;
+		}
+		assert_in_range(total, 0, MANY);
+	}
+	for (int i = 0; i < CONSOLES; i++) {
+		assert_false(hub.console->is_telling(c[i]));
+		assert_int_equal(rows[i], CLIENTS + CONSOLES);
+		disconnect(c[i], end[i]);
+	}
+}
+
+static void what_is_closed_and_made_anew_meanwhile_is_told_at_most_once(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+	unsigned total = ask(c, "show clients");
+
+	(void)state;
+	for (uint32_t i = 0; i < CLIENTS; i += 2) {
+		struct client *other = slab_at(hub.clients, i);
+
+		if (other == NULL || other == c)
+			continue;
+		paramset_unref(hub.params, &other->params);
+		slab_give(hub.clients, other);
+	}
+	for (int turns = 0; hub.console->is_telling(c) && turns < CLIENTS; turns++) {
+		turn();
+		total += hear(end);
+	}
+	assert_false(hub.console->is_telling(c));
+	assert_in_range(total, CLIENTS / 2, CLIENTS - 1);
+	disconnect(c, end);
+}
+
+static void a_client_that_goes_takes_its_stream_along(void **state)
+{
+	int end;
+	struct client *c = connected(&end);
+
+	(void)state;
+	ask(c, "show clients");
+	assert_true(hub.console->is_telling(c));
+	disconnect(c, end);
+	turn();
+	assert_false(hub.console->is_telling(c));
+}
+
+static int start(void **state)
+{
+	const char *error;
+
+	return log_configure(&(struct log_options){.quiet = true}, &error) ? tempdir_enter(state) : -1;
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_console, close_console)
+	const struct CMUnitTest tests[] = {
+		TEST(a_turn_makes_some_hundred_rows_and_the_next_goes_on),
+		TEST(many_consoles_share_what_a_turn_makes),
+		TEST(what_is_closed_and_made_anew_meanwhile_is_told_at_most_once),
+		TEST(a_client_that_goes_takes_its_stream_along),
+	};
+
+	return cmocka_run_group_tests(tests, start, tempdir_leave);
+}
