@@ -463,10 +463,12 @@ static enum prepared_verdict close_named(struct request_pass *pass, const struct
 static enum prepared_verdict close_unnamed(struct request_pass *pass)
 {
 	struct client *c = pass->client;
+	const struct stmt_named *named;
 
 	if (!prepared_set_up_server(c))
 		return PREPARED_GONE;
-	if (stmt_ops_is_unnamed_uncertain(&c->server->prepared->ops))
+	if (stmt_ops_is_unnamed_uncertain(&c->server->prepared->ops) ||
+	    prepared_look_up(pass, SLICE_LIT(""), &named) == PREPARED_WAIT)
 		return PREPARED_WAIT;
 	note_no_unnamed(pass, owed_next(&c->server->owed));
 	return PREPARED_FORWARD;
@@ -493,8 +495,11 @@ static enum prepared_verdict query(struct request_pass *pass, const struct msg *
 	enum prepared_verdict verdict = PREPARED_FORWARD;
 	struct slice text = {(const char *)m->body, m->have};
 	struct sql sql = {.verb = SQL_OTHER};
+	const struct stmt_named *unnamed;
 	uint64_t index;
 
+	if (prepared_look_up(pass, SLICE_LIT(""), &unnamed) == PREPARED_WAIT)
+		return PREPARED_WAIT;
 	if (m->have == m->len && m->len > 0 && sql_is_candidate(text.p, text.n) && text.p[text.n - 1] == '\0')
 		sql_read((struct slice){text.p, text.n - 1}, &sql);
 	if (sql.verb != SQL_OTHER)
