@@ -118,6 +118,7 @@ static void put(struct stmt_names *names, struct stmt_named *slot, struct atom *
 	}
 	slot->stmt = stmt;
 	slot->version = stmt->version;
+	slot->is_used = false;
 }
 
 bool stmt_names_set_atom(struct stmt_names *names, struct atom *name, struct stmt *stmt)
@@ -143,8 +144,10 @@ void stmt_names_renew(struct stmt_names *names, struct slice name)
 {
 	struct stmt_named *slot = find(names, name);
 
-	if (slot != NULL)
-		slot->version = slot->stmt->version;
+	if (slot == NULL)
+		return;
+	slot->version = slot->stmt->version;
+	slot->is_used = true;
 }
 
 /* Names behind a gap, whose way from home led over it, move up. */

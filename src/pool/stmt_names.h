@@ -21,6 +21,7 @@ struct stmt_named {
 	struct atom *name;
 	struct stmt *stmt;
 	uint32_t version;        /* of the statement, when the name was given or renewed */
+	bool is_used;            /* it was renewed */
 };
 
 /* NULL when out of memory. */
@@ -41,7 +42,7 @@ const struct stmt_named *stmt_names_by_stmt(const struct stmt_names *names, stru
 bool stmt_names_set(struct stmt_names *names, struct slice name, struct stmt *stmt);
 bool stmt_names_set_atom(struct stmt_names *names, struct atom *name, struct stmt *stmt);
 
-/* The client knows of the statement's present version. Nothing happens if there is no such name. */
+/* The client uses the name, and knows of the statement's present version. Nothing happens if there is no such name. */
 void stmt_names_renew(struct stmt_names *names, struct slice name);
 
 /* Nothing happens if there is no such name. */

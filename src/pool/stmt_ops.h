@@ -48,6 +48,7 @@ struct stmt_op {
 	uint8_t kind;                    /* enum stmt_op_kind */
 	uint8_t reply;                   /* enum stmt_reply */
 	bool is_use;                     /* of `stmt`: Bind, Describe, EXECUTE */
+	bool is_first_use;               /* by this name: the client has been told nothing of the rows yet */
 	bool is_outdated;                /* a Bind that was made to fail: the client expects other rows than it would get */
 	bool is_query;                   /* the message is a simple Query: its end is ReadyForQuery */
 	bool is_injected_sync;

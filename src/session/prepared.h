@@ -126,8 +126,8 @@ void prepared_begin_batch(struct server *s, struct request_pass *pass);
 /* What the pass has taken since then is part of the batch. */
 void prepared_record(struct server *s, const struct request_pass *pass);
 
-/* After owed_reply() of an error: whether all of the batch is here and no other was sent behind it. */
-bool prepared_may_replay(const struct server *s);
+/* After owed_reply() of an error of that message: whether its batch may and can be sent again. */
+bool prepared_may_replay(const struct server *s, const struct stmt_op *failed);
 
 /* It will be sent again. */
 void prepared_wait_for_replay(struct server *s);

@@ -275,7 +275,7 @@ static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t 
 	struct stmt_ops *ops = &s->prepared->ops;
 	struct stmt_op *op = op_of(ops, first);
 	enum stmt_reply reply = STMT_REPLY_PASS;
-	bool retry = is_outdated(s, op, m) && !is_told && prepared_may_replay(s);
+	bool retry = is_outdated(s, op, m) && !is_told && prepared_may_replay(s, op);
 
 	if (op != NULL && op->is_outdated)
 		tell_outdated(changed);

@@ -381,7 +381,7 @@ static bool relies_on_shape(const struct request_pass *pass, const struct msg *m
 	bool is_told = hub_settings(pass->client->hub)->prepared_result_change == RESULT_CHANGE_RETRY &&
 		       is_described_at_once(pass, m);
 
-	return m->type == 'B' && !is_told &&
+	return m->type == 'B' && named->is_used && !is_told &&
 	       !stmt_ops_has_named(&pass->client->server->prepared->ops, named->name);
 }
 
@@ -392,6 +392,7 @@ static void put_use(struct request_pass *pass, const struct msg *m, const struct
 	struct stmt_op *op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
 
 	op->is_use = !is_outdated;
+	op->is_first_use = !named->is_used;
 	op->is_outdated = is_outdated;
 	op->stmt = stmt_ref(named->stmt);
 	/* Errors repeat what was said, and be it longer than what is kept. */
@@ -414,11 +415,11 @@ static enum prepared_verdict use_named(struct request_pass *pass, const struct m
 		prepared_put_flush(pass);
 		return PREPARED_WAIT;
 	}
-	if (named->version != named->stmt->version) {
+	if (named->version != named->stmt->version)
 		is_outdated = relies_on_shape(pass, m, named);
-		stmt_names_renew(pass->client->prepared->names, h->statement);
-	}
 	put_use(pass, m, h, named, is_outdated);
+	if (!named->is_used || named->version != named->stmt->version)
+		stmt_names_renew(pass->client->prepared->names, h->statement);
 	return PREPARED_TAKEN;
 }
 

@@ -43,9 +43,10 @@ void prepared_record(struct server *s, const struct request_pass *pass)
 	ps->nreplay += (uint32_t)n;
 }
 
-/* Whether the client is told, in this batch, of all rows that it may get. */
-static bool is_described(const struct prepared_server *ps)
+/* Whether the client does not know of the rows that it may get, or is told in this batch. */
+static bool is_open_to_change(const struct server *s, const struct stmt_op *failed)
 {
+	const struct prepared_server *ps = s->prepared;
 	unsigned nbinds = 0, nknown = 0;
 	struct msg m;
 
@@ -55,16 +56,16 @@ static bool is_described(const struct prepared_server *ps)
 		nbinds += m.type == 'B';
 		nknown += m.type == 'P' || (m.type == 'D' && m.have > 0 && m.body[0] == 'P');
 	}
-	return nbinds <= nknown;
+	if (nbinds <= 1 && failed->is_first_use)
+		return true;
+	return nbinds <= nknown && hub_settings(s->hub)->prepared_result_change == RESULT_CHANGE_RETRY;
 }
 
-bool prepared_may_replay(const struct server *s)
+bool prepared_may_replay(const struct server *s, const struct stmt_op *failed)
 {
-	const struct prepared_server *ps = s->prepared;
-
-	return hub_settings(s->hub)->prepared_result_change == RESULT_CHANGE_RETRY &&
-	       ps->replay == REPLAY_RECORDING && s->client != NULL && s->client->remain == 0 && s->owed.n <= 1 &&
-	       s->status == 'I' && !s->owed.is_unsure && is_described(ps);
+	/* No other batch was sent behind it, and all of it that was sent is recorded. */
+	return s->prepared->replay == REPLAY_RECORDING && s->client != NULL && s->client->remain == 0 &&
+	       s->owed.n <= 1 && s->status == 'I' && !s->owed.is_unsure && is_open_to_change(s, failed);
 }
 
 /* The client has not sent its Sync yet: until one comes the server would not listen. */
