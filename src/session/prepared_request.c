@@ -432,6 +432,8 @@ static enum prepared_verdict use(struct request_pass *pass, const struct msg *m,
 		return PREPARED_GONE;
 	if (prepared_look_up(pass, h->statement, &named) == PREPARED_WAIT)
 		return PREPARED_WAIT;
+	if (m->type == 'B')
+		prepared_sql_rebind(pass, h);
 	if (named != NULL && named->stmt->is_command) {
 		enum prepared_verdict verdict = prepared_sql_use(pass, m, h, named);
 

@@ -28,5 +28,8 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
 				       const struct stmt_named *named);
 
+/* A Bind, of whatever statement: what its portal was before counts no more. */
+void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h);
+
 /* An Execute, of a client with a part: what was bound so in this batch counts, if it succeeds. */
 void prepared_sql_execute(struct request_pass *pass, const struct msg *m);

@@ -308,14 +308,27 @@ static void note_execute(struct request_pass *pass, uint64_t index)
 		note_change(pass, index, atom_slice(pending->name), pending->stmt, false);
 }
 
+/* Whether what was bound to a portal counts when that is executed. */
+static bool is_pending(const struct prepared_sql *pending, struct slice portal)
+{
+	return pending->verb != SQL_OTHER && pending->portal != NULL && slice_eq(atom_slice(pending->portal), portal);
+}
+
+void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h)
+{
+	struct client *c = pass->client;
+
+	if (c->prepared != NULL && is_pending(&c->prepared->sql, h->portal))
+		prepared_forget_sql(c);
+}
+
 void prepared_sql_execute(struct request_pass *pass, const struct msg *m)
 {
 	struct prepared_sql *pending = &pass->client->prepared->sql;
 	struct cursor body = msg_cursor(m);
 	struct slice portal = cursor_string(&body);
 
-	if (pending->verb == SQL_OTHER || body.bad || pending->portal == NULL ||
-	    !slice_eq(atom_slice(pending->portal), portal))
+	if (body.bad || !is_pending(pending, portal))
 		return;
 	note_execute(pass, owed_next(&pass->client->server->owed));
 	prepared_forget_sql(pass->client);
