@@ -96,7 +96,7 @@ static bool concerns(const struct stmt_op *op, const struct stmt *stmt, const st
 
 bool stmt_ops_is_uncertain(struct stmt_ops *ops, const struct stmt *stmt, const struct atom *name)
 {
-	if (ops->nchanges == ops->nchanges_now)
+	if (!stmt_ops_has_earlier_changes(ops))
 		return false;
 	if (ops->n > LOOKED_THROUGH)
 		return true;

@@ -86,6 +86,12 @@ static inline void stmt_ops_end_batch(struct stmt_ops *ops)
 	ops->nchanges_now = 0;
 }
 
+/* Whether anything but the unnamed statement hangs on the answer to an earlier batch. */
+static inline bool stmt_ops_has_earlier_changes(const struct stmt_ops *ops)
+{
+	return ops->nchanges != ops->nchanges_now;
+}
+
 /*
  * Whether it hangs on the answer to an earlier batch what the statement or the
  * name is now. Either may be NULL. Of very many operations any may be the one.

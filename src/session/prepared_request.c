@@ -72,7 +72,7 @@ enum prepared_verdict prepared_look_up(struct request_pass *pass, struct slice n
 	struct prepared_server *ps = c->server->prepared;
 
 	*named = c->prepared == NULL ? NULL : stmt_names_find(c->prepared->names, name);
-	if (ps == NULL || ps->ops.nchanges == ps->ops.nchanges_now)
+	if (ps == NULL || !stmt_ops_has_earlier_changes(&ps->ops))
 		return PREPARED_FORWARD;
 	/* An operation that has taken the name away still holds its atom. */
 	return stmt_ops_is_uncertain(&ps->ops, NULL, atom_find(cut)) ? PREPARED_WAIT : PREPARED_FORWARD;
@@ -523,9 +523,7 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 	case 'Q':
 		return query(pass, m);
 	case 'E':
-		if (pass->client->prepared != NULL)
-			prepared_sql_execute(pass, m);
-		return PREPARED_FORWARD;
+		return pass->client->prepared == NULL ? PREPARED_FORWARD : prepared_sql_execute(pass, m);
 	case 'P':
 	case 'B':
 	case 'D':

@@ -32,4 +32,4 @@ enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct m
 void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h);
 
 /* An Execute, of a client with a part: what was bound so in this batch counts, if it succeeds. */
-void prepared_sql_execute(struct request_pass *pass, const struct msg *m);
+enum prepared_verdict prepared_sql_execute(struct request_pass *pass, const struct msg *m);

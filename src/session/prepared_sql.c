@@ -196,6 +196,8 @@ static enum prepared_verdict query_all(struct request_pass *pass)
 {
 	struct client *c = pass->client;
 
+	if (stmt_ops_has_earlier_changes(&c->server->prepared->ops))
+		return PREPARED_WAIT;
 	prepared_put_all_lost(pass, owed_next(&c->server->owed));
 	stmt_ops_at(&c->server->prepared->ops, c->server->prepared->ops.n - 1)->is_query = true;
 	return PREPARED_FORWARD;
@@ -322,14 +324,17 @@ void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h
 		prepared_forget_sql(c);
 }
 
-void prepared_sql_execute(struct request_pass *pass, const struct msg *m)
+enum prepared_verdict prepared_sql_execute(struct request_pass *pass, const struct msg *m)
 {
 	struct prepared_sql *pending = &pass->client->prepared->sql;
 	struct cursor body = msg_cursor(m);
 	struct slice portal = cursor_string(&body);
 
 	if (body.bad || !is_pending(pending, portal))
-		return;
+		return PREPARED_FORWARD;
+	if (is_for_all(pending->verb) && stmt_ops_has_earlier_changes(&pass->client->server->prepared->ops))
+		return PREPARED_WAIT;
 	note_execute(pass, owed_next(&pass->client->server->owed));
 	prepared_forget_sql(pass->client);
+	return PREPARED_FORWARD;
 }
