@@ -207,17 +207,19 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 {
 	struct client *c = pass->client;
 	struct owed *owed = &c->server->owed;
-	bool was_unsynced = owed->is_unsynced;
 	uint64_t before = owed_next(owed);
 	struct exchange x = {.stmt = NULL};
 	enum prepared_verdict verdict;
+	bool is_batch_open;
 
 	if (!prepared_set_up(c))
 		return PREPARED_GONE;
 	if (is_for_all(sql->verb))
 		return query_all(pass);
+	/* Messages of the extended protocol that no Sync and no simple query has ended: a Sync would commit them. */
+	is_batch_open = before != c->server->prepared->batch_at;
 	verdict = make_way(pass, (const char *)m->body, sql, &x);
-	if (owed_next(owed) != before && !was_unsynced)
+	if (owed_next(owed) != before && !is_batch_open)
 		prepared_put_sync(pass);
 	if (verdict == PREPARED_FORWARD && x.name.p != NULL) {
 		put_exchanged(pass, m, sql, &x);
