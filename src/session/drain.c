@@ -77,7 +77,8 @@ static void take_step(struct hub *hub)
 		send_away_rest(hub);
 		return;
 	}
-	while ((uint64_t)d->nvisited * d->pace_us < elapsed * d->nclients && (c = slab_next(hub->clients, &d->next)) != NULL) {
+	while ((uint64_t)(d->nvisited + 1) * d->pace_us <= elapsed * d->nclients &&
+	       (c = slab_next(hub->clients, &d->next)) != NULL) {
 		d->nvisited++;
 		if (may_go(c) && !c->is_latecomer)
 			client_close(c, CLOSE_ADMIN_SHUTDOWN);

@@ -475,10 +475,15 @@ def test_pgbench_tpcb(busy, bench):
     assert "number of failed transactions: 0 " in done.stdout, done.stdout
 
 
+SCHEMA = "dumped"
+
+
 @pytest.fixture
 def objects(bench):
-    """One of each kind for which pg_dump prepares a statement."""
+    """One of each kind for which pg_dump prepares a statement, in a schema of their own."""
     with bench.connect(user="app", autocommit=True) as c:
+        c.execute(f"CREATE SCHEMA {SCHEMA}")
+        c.execute(f"SET search_path = {SCHEMA}, public")
         c.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2 * $1'")
         c.execute("CREATE VIEW doubled AS SELECT twice(abalance) FROM pgbench_accounts")
         c.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
@@ -486,10 +491,7 @@ def objects(bench):
         c.execute("CREATE TYPE pair AS (a int, b mood)")
     yield
     with bench.connect(user="app", autocommit=True) as c:
-        c.execute("DROP VIEW doubled")
-        c.execute("DROP FUNCTION twice")
-        c.execute("DROP TYPE pair, mood")
-        c.execute("DROP DOMAIN positive")
+        c.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
 
 
 def test_pg_dump(make_pooler, bench, objects, tmp_path):
@@ -501,7 +503,7 @@ def test_pg_dump(make_pooler, bench, objects, tmp_path):
 
     def dump(port, name):
         return subprocess.Popen([bench.program("pg_dump"), "-h", "127.0.0.1", "-p", str(port), "-U", "app", "-f",
-                                 str(tmp_path / name), "app"], stderr=subprocess.PIPE, text=True)
+                                 str(tmp_path / name), "-n", SCHEMA, "app"], stderr=subprocess.PIPE, text=True)
 
     def result(dumping, name):
         """Without psql's \\restrict and \\unrestrict, whose key is another in each."""
