@@ -247,6 +247,12 @@ static bool take_prepared(struct server *s, const struct msg *m, uint64_t first,
 	return true;
 }
 
+/* Rows and the like pass without a look. */
+static bool matters_to_prepared(const struct server *s, char type)
+{
+	return s->prepared != NULL && s->client != NULL && (server_rule(type) != REPLY_PASS || type == 't');
+}
+
 /* A ReadyForQuery has come, and all before it is relayed. False: the server is closed. */
 static bool go_on(struct server *s)
 {
@@ -318,7 +324,7 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		verdict = take_message(s, &m);
 		if (verdict == BROKEN)
 			return broken(s, &pass);
-		if (s->prepared != NULL && s->client != NULL && take_prepared(s, &m, first, &pass)) {
+		if (matters_to_prepared(s, m.type) && take_prepared(s, &m, first, &pass)) {
 			if (verdict == READY && !go_on(s))
 				return taken(s, &pass);
 			continue;
