@@ -66,7 +66,7 @@ struct prepared_server {
 	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
 	uint64_t told;           /* bytes relayed to the client since the batch was begun, */
-	uint64_t told_before;    /* and of these, in ParseComplete and ParameterDescription: what comes before any result */
+	uint64_t told_before;    /* of these, in ParseComplete and ParameterDescription: what comes before any result */
 	/* So many ParseComplete and ParameterDescription were told, and are still not to be told again with the batch. */
 	uint32_t nparsed_told, nparsed_mute, nparams_told, nparams_mute;
 	enum replay_state replay;

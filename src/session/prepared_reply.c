@@ -40,7 +40,7 @@ static void restore_all(struct server *s, struct stmt_op *op)
 	op->names = NULL;
 }
 
-/* What it was before; or, if messages behind those that are taken back have changed it since, what it was before them. */
+/* What it was before; if messages behind those that are taken back have changed it since, what it was before them. */
 static void restore_unnamed(struct server *s, const struct stmt_op *op, bool is_skipped, uint32_t behind)
 {
 	uint64_t of_server = is_skipped ? op->server_unnamed : 0, of_client = is_skipped ? op->client_unnamed : 0;
@@ -181,13 +181,13 @@ static bool change_error(const struct stmt_op *op, const struct msg *m, struct s
 static void translate_any(const struct server *s, const struct msg *m, struct strbuf *changed)
 {
 	const char *at = memmem(m->body, m->have, STMT_NAME_PREFIX, strlen(STMT_NAME_PREFIX));
+	const char *end = (const char *)m->body + m->have;
 	const struct stmt_named *named;
 	struct prepare_error change = {.from = {at, 0}};
 
 	if (at == NULL || s->client == NULL || s->client->prepared == NULL)
 		return;
-	while (at + change.from.n < (const char *)m->body + m->have && strchr(NAME_CHARACTERS, at[change.from.n]) != NULL &&
-	       at[change.from.n] != '\0')
+	while (at + change.from.n < end && at[change.from.n] != '\0' && strchr(NAME_CHARACTERS, at[change.from.n]) != NULL)
 		change.from.n++;
 	named = stmt_names_by_stmt(s->client->prepared->names, change.from);
 	if (named == NULL)

@@ -37,7 +37,8 @@ static bool parse_is_needed_whole(const struct client *c, const struct msg *m, c
 {
 	struct slice text = text_of(m, h);
 
-	return h->statement.n > 0 || caches_unnamed(c) || m->len <= UNNAMED_PARSE_MAX || sql_is_candidate(text.p, text.n);
+	return h->statement.n > 0 || caches_unnamed(c) || m->len <= UNNAMED_PARSE_MAX ||
+	       sql_is_candidate(text.p, text.n);
 }
 
 static bool is_within(const struct msg *m, uint32_t max)
@@ -396,7 +397,8 @@ static void put_use(struct request_pass *pass, const struct msg *m, const struct
 	op->is_outdated = is_outdated;
 	op->stmt = stmt_ref(named->stmt);
 	/* Errors repeat what was said, and be it longer than what is kept. */
-	op->name = h->statement.n > STMT_CLIENT_NAME_MAX ? prepared_spelling(pass, h->statement) : atom_ref(named->name);
+	op->name = h->statement.n > STMT_CLIENT_NAME_MAX ? prepared_spelling(pass, h->statement)
+							  : atom_ref(named->name);
 	named->stmt->nbinds += m->type == 'B';
 	prepared_put_head(pass, m, h, is_outdated ? SLICE_LIT(ALIAS_UNKNOWN) : stmt_name(named->stmt));
 }

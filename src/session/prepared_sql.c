@@ -59,7 +59,9 @@ static uint32_t name_begins_at(const char *text, const struct sql *sql)
 /* How many characters more there are with the other name. */
 static int32_t name_shift(const char *text, const struct sql *sql, struct slice name)
 {
-	return (int32_t)name.n + QUOTES - (int32_t)characters((struct slice){text + sql->name_at, sql->name_end - sql->name_at});
+	const struct slice clients = {text + sql->name_at, sql->name_end - sql->name_at};
+
+	return (int32_t)name.n + QUOTES - (int32_t)characters(clients);
 }
 
 /* PREPARE: the text behind the name, which with it makes the statement anew on another server. */
