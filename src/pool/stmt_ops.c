@@ -65,6 +65,11 @@ struct stmt_op *stmt_ops_push(struct stmt_ops *ops, enum stmt_op_kind kind, uint
 		ops->nchanges++;
 		ops->nchanges_now++;
 	}
+	ops->nshapes += kind == STMT_OP_SHAPE;
+	if (kind == STMT_OP_UNNAMED) {
+		ops->nunnamed++;
+		ops->unnamed_batch = ops->batch;
+	}
 	return op;
 }
 
@@ -77,6 +82,8 @@ void stmt_ops_pop(struct stmt_ops *ops)
 		if (op->batch == ops->batch)
 			ops->nchanges_now--;
 	}
+	ops->nshapes -= op->kind == STMT_OP_SHAPE;
+	ops->nunnamed -= op->kind == STMT_OP_UNNAMED;
 	stmt_unref(ops->all, &op->stmt);
 	stmt_unref(ops->all, &op->before);
 	stmt_names_free(&op->names);
@@ -111,9 +118,15 @@ bool stmt_ops_is_uncertain(struct stmt_ops *ops, const struct stmt *stmt, const 
 
 bool stmt_ops_awaits_shape(struct stmt_ops *ops, const struct stmt *stmt)
 {
-	for (uint32_t i = 0; i < ops->n; i++)
-		if (stmt_ops_at(ops, i)->kind == STMT_OP_SHAPE && stmt_ops_at(ops, i)->stmt == stmt)
+	uint32_t left = ops->nshapes;
+
+	for (uint32_t i = 0; left > 0; i++) {
+		const struct stmt_op *op = stmt_ops_at(ops, i);
+
+		if (op->kind == STMT_OP_SHAPE && op->stmt == stmt)
 			return true;
+		left -= op->kind == STMT_OP_SHAPE;
+	}
 	return false;
 }
 
@@ -125,12 +138,9 @@ bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name)
 	return false;
 }
 
-bool stmt_ops_is_unnamed_uncertain(struct stmt_ops *ops)
+bool stmt_ops_is_unnamed_uncertain(const struct stmt_ops *ops)
 {
-	for (uint32_t i = ops->n; i-- > 0;)
-		if (stmt_ops_at(ops, i)->kind == STMT_OP_UNNAMED)
-			return stmt_ops_at(ops, i)->batch != ops->batch;
-	return false;
+	return ops->nunnamed > 0 && ops->unnamed_batch != ops->batch;
 }
 
 struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i)

@@ -63,6 +63,8 @@ struct stmt_ops {
 	uint32_t batch;                  /* the one under way */
 	uint32_t nchanges;               /* operations that change something but the unnamed statement, */
 	uint32_t nchanges_now;           /* of these, in the batch under way */
+	uint32_t nshapes, nunnamed;      /* STMT_OP_SHAPE, STMT_OP_UNNAMED */
+	uint32_t unnamed_batch;          /* of the last STMT_OP_UNNAMED */
 };
 
 void stmt_ops_init(struct stmt_ops *ops, struct stmts *all);
@@ -105,7 +107,7 @@ bool stmt_ops_awaits_shape(struct stmt_ops *ops, const struct stmt *stmt);
 bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name);
 
 /* Whether the unnamed statement is what an earlier batch has made of it, if that succeeds. */
-bool stmt_ops_is_unnamed_uncertain(struct stmt_ops *ops);
+bool stmt_ops_is_unnamed_uncertain(const struct stmt_ops *ops);
 
 /* The first that changes the unnamed statement, from the i-th on; NULL: there is none. */
 struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i);
