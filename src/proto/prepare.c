@@ -57,16 +57,6 @@ void prepare_out_parse_head(struct strbuf *b, struct slice statement, size_t res
 	out_slice_string(b, statement);
 }
 
-void prepare_out_parse(struct strbuf *b, struct slice statement, struct slice query)
-{
-	size_t mark = out_begin(b, 'P');
-
-	out_slice_string(b, statement);
-	out_slice_string(b, query);
-	out_u16(b, 0);
-	out_end(b, mark);
-}
-
 void prepare_out_bind(struct strbuf *b, struct slice portal, struct slice statement)
 {
 	size_t mark = out_begin(b, 'B');

@@ -40,7 +40,6 @@ void prepare_out_head(struct strbuf *b, const struct msg *m, const struct prepar
 void prepare_out_parse_head(struct strbuf *b, struct slice statement, size_t rest);
 
 /* Whole messages. */
-void prepare_out_parse(struct strbuf *b, struct slice statement, struct slice query);     /* no types */
 void prepare_out_bind(struct strbuf *b, struct slice portal, struct slice statement);      /* no parameters */
 void prepare_out_execute(struct strbuf *b, struct slice portal);                           /* all rows */
 void prepare_out_close(struct strbuf *b, char kind, struct slice name);
