@@ -105,7 +105,7 @@ void prepared_release(struct server *s)
 {
 	if (s->prepared == NULL)
 		return;
-	s->prepared->is_client_waiting = false;
+	s->prepared->is_client_waiting = s->prepared->is_batch_open = false;
 	s->prepared->replay = REPLAY_NONE;
 }
 

@@ -63,6 +63,7 @@ struct prepared_server {
 	bool is_doubtful;        /* it may have more than the cache says: a DEALLOCATE ALL has failed */
 	struct stmt_ops ops;
 	uint64_t batch_at;       /* the index of the first message of the batch under way */
+	bool is_batch_open;      /* messages of the extended protocol that no Sync and no simple query has ended */
 	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
 	uint64_t told;           /* bytes relayed to the client since the batch was begun, */

@@ -27,6 +27,12 @@ static bool has_head(char type)
 	return type == 'P' || type == 'B' || type == 'D' || type == 'C';
 }
 
+/* Whether it is a step of the extended protocol, which an error has the server skip up to a Sync. */
+static bool has_step(char type)
+{
+	return has_head(type) || type == 'E';
+}
+
 /* The text of a Parse, as far as it is here. */
 static struct slice text_of(const struct msg *m, const struct prepare_head *h)
 {
@@ -571,6 +577,8 @@ void prepared_sent(struct client *c, char type)
 {
 	struct prepared_server *ps = c->server->prepared;
 
+	if (ps != NULL && has_step(type))
+		ps->is_batch_open = true;
 	if (type != 'S' && type != 'Q')
 		return;
 	if (c->prepared != NULL && c->prepared->sql.verb != SQL_OTHER)
@@ -578,5 +586,6 @@ void prepared_sent(struct client *c, char type)
 	if (ps == NULL)
 		return;
 	stmt_ops_end_batch(&ps->ops);
+	ps->is_batch_open = false;
 	ps->batch_at = owed_next(&c->server->owed);
 }

@@ -218,8 +218,8 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 		return PREPARED_GONE;
 	if (is_for_all(sql->verb))
 		return query_all(pass);
-	/* Messages of the extended protocol that no Sync and no simple query has ended: a Sync would commit them. */
-	is_batch_open = before != c->server->prepared->batch_at;
+	/* A Sync would commit what is there. */
+	is_batch_open = c->server->prepared->is_batch_open;
 	verdict = make_way(pass, (const char *)m->body, sql, &x);
 	if (owed_next(owed) != before && !is_batch_open)
 		prepared_put_sync(pass);

@@ -505,6 +505,17 @@ def test_prepare_looks_at_the_name_when_it_runs(door):
         assert w.value("EXECUTE q") == "late"
 
 
+def test_an_execute_behind_somebodys_copy_leaves_the_server_free(make_switching):
+    pooler = make_switching(servers=2)
+    with pooler.wire() as w, pooler.wire() as copying:
+        assert w.query("PREPARE q AS SELECT 42").error is None
+        for _ in range(4):
+            copying.send_raw(query("COPY nowhere FROM STDIN") + packet("d", b"1\n") + packet("c", b""))
+            assert copying.result().error["C"] == "42P01"
+            assert w.value("EXECUTE q") == "42"
+        eventually(lambda: pooler.admin("SHOW POOLS")[0]["sv_active"] == "0", "both servers are free")
+
+
 def test_explain_execute_and_create_table_as_execute_are_left_to_the_server(make_switching, pg):
     """They are no whole EXECUTE: what they name is looked for on the server as it stands, and nothing else happens."""
     pooler = make_switching(servers=1)
