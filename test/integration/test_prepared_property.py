@@ -319,9 +319,13 @@ class Session:
             self.mirrors[step.client] = self._mirror()
             self.rules[step.client] = Rules(self.is_caching)
             return
+        unnamed = rules.unnamed
         said = rules.permitted(step.messages, mirror)
         self.log.append((step.client, said))
         mirror.step(said, step.cuts)
+        # A Parse that was skipped has left the one before.
+        if mirror.has_skipped and unnamed == "lost":
+            rules.unnamed = "lost"
         if not mirror.holds_server and rules.unnamed == "held":
             rules.unnamed = "lost"
 

@@ -130,6 +130,7 @@ class Mirror:
     def __init__(self, pooled, direct):
         self.pooled, self.direct = Side(pooled), Side(direct)
         self.is_open = False  # something has been said that no Sync has ended: a Query does not
+        self.has_skipped = False  # some of what was said last may have been skipped behind an error
 
     def close(self):
         self.pooled.w.close()
@@ -150,7 +151,9 @@ class Mirror:
         data = b"".join(encode(m) for m in messages)
         self.direct.say(data)
         self.pooled.say(data, [cut % len(data) for cut in cuts])
+        was_skipping = self.direct.is_skipping
         direct, pooled = self.direct.replies(messages), self.pooled.replies(messages)
+        self.has_skipped = was_skipping or any(reply.type == "E" for reply in direct)
         for name, *_ in messages:
             self.is_open = name != "sync" and (self.is_open or name in ENDS or name == "flush")
         self._compare(messages, pooled, direct)
