@@ -52,7 +52,15 @@ class Manager:
         with contextlib.suppress(BlockingIOError):
             while True:
                 messages.append(self.message())
+        self.sock.settimeout(30)
         return messages
+
+    def fill(self):
+        """The queue of what it has not read is as long as it can be."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            other.setblocking(False)
+            while True:
+                other.sendto(b"X=1", self.path)
 
     def is_silent(self, seconds):
         self.sock.settimeout(seconds)
@@ -202,6 +210,23 @@ def test_nobody_to_tell_is_no_trouble(make_pooler):
     with pooler.wire() as w:
         assert w.value("SELECT pg_sleep(0.3), 1") is not None
         assert pooler.reload(default_pool_size=7).tags == ["RELOAD"]
+
+
+def test_a_manager_that_does_not_read_holds_up_nothing(managed):
+    pooler, manager = managed()
+    pooler.start()
+    manager.wait("READY")
+    with pooler.wire() as w:
+        manager.fill()
+        # Each has two things to tell.
+        for size in range(5, 8):
+            assert pooler.reload(default_pool_size=size).tags == ["RELOAD"]
+        assert w.value("SELECT 1") == "1"
+    # It is told when it reads again, with the next thing that there is to say.
+    manager.rest()
+    pooler.reload(default_pool_size=20)
+    assert manager.message()["RELOADING"] == "1"
+    assert manager.message()["READY"] == "1"
 
 
 # Socket activation
