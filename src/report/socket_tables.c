@@ -79,8 +79,10 @@ static struct cell pointer_cell(const void *p, char room[CELL_ROOM])
 	struct strbuf text;
 
 	strbuf_init_fixed(&text, room, CELL_ROOM);
-	if (p != NULL)
-		strbuf_addf(&text, "%p", p);
+	if (p != NULL) {
+		strbuf_add_str(&text, "0x");
+		strbuf_add_hex(&text, (uintptr_t)p);
+	}
 	return cell_slice(strbuf_slice(&text));
 }
 
