@@ -7,7 +7,7 @@ from .certs import tls
 from .wire import Wire
 
 
-def _come_and_go(port, context, stop, interval, done, failures):
+def _come_and_go(port, context, password, stop, interval, done, failures):
     due = time.monotonic()
     while not stop.is_set():
         due = max(due + interval, time.monotonic() - 1)
@@ -16,7 +16,7 @@ def _come_and_go(port, context, stop, interval, done, failures):
             with Wire(("127.0.0.1", port), 60) as w:
                 if context is not None:
                     tls(w, context)
-                w.login("app", "app")
+                w.login("app", "app", password)
                 assert w.value("SELECT 1") == "1"
                 w.send("X")
             with done.get_lock():
@@ -31,11 +31,11 @@ class Storm:
     Then `done` are those that were served, `failures` what became of the others, and `reached` the rate.
     """
 
-    def __init__(self, port, context=None, rate=1000, processes=6):
+    def __init__(self, port, context=None, rate=1000, processes=6, password=None):
         fork = multiprocessing.get_context("fork")
         self.stop, self._done, self._failures = fork.Event(), fork.Value("i", 0), fork.SimpleQueue()
         self.processes = [fork.Process(target=_come_and_go, daemon=True, args=(
-            port, context, self.stop, processes / rate, self._done, self._failures)) for _ in range(processes)]
+            port, context, password, self.stop, processes / rate, self._done, self._failures)) for _ in range(processes)]
         self.failures = []
 
     @property
