@@ -90,8 +90,10 @@ static void note_begun(struct client *c, char type)
 /* Notes what the server will owe for a message. False: no memory for it, both are closed. */
 static bool note_sent(struct client *c, char type)
 {
-	if (c->replication != REPLICATION_NONE)
+	if (c->replication != REPLICATION_NONE) {
+		replication_note_sent(c->server, type);
 		return true;
+	}
 	if (!owed_sent(&c->server->owed, type)) {
 		server_close_with_client(c->server, CLOSE_OUT_OF_MEMORY, NULL);
 		return false;

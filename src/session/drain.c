@@ -14,13 +14,25 @@ static bool is_held(const struct client *c)
 	return (c->state == CLIENT_WAITING || c->state == CLIENT_AWAIT_WELCOME) && client_pool(c)->is_paused;
 }
 
+/* Behind a whole message, where it can be told why. */
+static bool is_stream_over(const struct client *c)
+{
+	return c->hub->drain.phase == DRAIN_REST && c->server->is_streaming && c->server->remain == 0;
+}
+
+static bool is_server_done(const struct client *c)
+{
+	if (c->replication == REPLICATION_NONE)
+		return server_is_between_transactions(c->server);
+	return replication_is_at_rest(c->server) || is_stream_over(c);
+}
+
 /* Between two transactions, and it has all that it was sent. */
 static bool may_go(const struct client *c)
 {
 	if (conn_is_backlogged(&c->conn))
 		return false;
-	return c->state == CLIENT_IDLE || (c->state == CLIENT_ACTIVE && server_is_between_transactions(c->server)) ||
-	       is_held(c);
+	return c->state == CLIENT_IDLE || (c->state == CLIENT_ACTIVE && is_server_done(c)) || is_held(c);
 }
 
 /* Has not logged in, and did not make it in all of the time that there was. */
