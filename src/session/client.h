@@ -64,6 +64,7 @@ struct client {
 	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
 	bool is_latecomer;               /* has logged in during a drain */
+	bool is_leaving;                 /* a drain: what it asks for next is answered with the end */
 };
 
 /* Takes over an accepted socket. */
