@@ -176,7 +176,10 @@ class Worker(threading.Thread):
         """One transaction, or a new connection."""
         try:
             connection.execute("SELECT 1")
-        except psycopg.errors.AdminShutdown:
+        except psycopg.OperationalError as error:
+            # This psycopg has the text and not the SQLSTATE of an error that ends a connection.
+            if "server shutting down" not in str(error):
+                raise
             connection.close()
             self.moves += 1
             return self.connect()
