@@ -124,8 +124,9 @@ def test_labels_and_names_agree(objects, workload):
 
 
 def test_ports_agree(objects, container, ini):
-    [port] = container["ports"]
+    port, http = container["ports"]
     assert str(port["containerPort"]) == ini["pgsluice"]["listen_port"] == "6432"
+    assert str(http["containerPort"]) == ini["pgsluice"]["http_port"]
     for (kind, _), service in objects.items():
         if kind == "Service":
             assert [p["targetPort"] for p in service["spec"]["ports"]] == [port["name"]]
@@ -133,4 +134,4 @@ def test_ports_agree(objects, container, ini):
     [peers] = objects["Service", "pgsluice-peers"]["spec"]["ports"]
     assert peers["port"] == port["containerPort"]
     for probe in ("readinessProbe", "livenessProbe"):
-        assert container[probe]["tcpSocket"]["port"] == port["name"]
+        assert container[probe]["httpGet"]["port"] == http["name"]

@@ -49,7 +49,8 @@ class HAProxy:
         shutil.copy(os.path.join(EXAMPLE, "haproxy.cfg"), file)
         self.log_file = os.path.join(self.directory, "log")
         environment = {**os.environ, "PGSLUICE_FRONT": f"127.0.0.1:{self.port}",
-                       **{f"PGSLUICE_{i + 1}": f"127.0.0.1:{p.port}" for i, p in enumerate(poolers)}}
+                       "PGSLUICE_1": f"127.0.0.1:{poolers[0].port}", "PGSLUICE_1_HTTP": str(poolers[0].http_port),
+                       "PGSLUICE_2": f"127.0.0.1:{poolers[1].port}", "PGSLUICE_2_HTTP": str(poolers[1].http_port)}
         with open(self.log_file, "w") as log:
             self.process = subprocess.Popen(["haproxy", "-db", "-f", file], stdout=log, stderr=log, env=environment,
                                             stdin=subprocess.DEVNULL, **as_account())
@@ -79,11 +80,14 @@ def poolers(make_pooler, pg):
     """The two of the example. Their ports differ here, their addresses do not."""
     made = [make_pooler(start=False, userlist={"app": PASSWORD}, args=["-v"]) for _ in range(2)]
     for i, pooler in enumerate(made):
+        pooler.http_port = free_port()
         text = replaced(example(f"pgsluice-{i + 1}.ini"), {
             "host=10.0.0.5 port=5432": f"host=127.0.0.1 port={pg.port}",
             "host=10.0.0.11 port=6432": f"host=127.0.0.1 port={made[0].port}",
             "host=10.0.0.12 port=6432": f"host=127.0.0.1 port={made[1].port}",
-            "listen_addr = *": "listen_addr = 127.0.0.1",
+            "\nlisten_addr = *": "\nlisten_addr = 127.0.0.1",
+            "http_listen_addr = *": "http_listen_addr = 127.0.0.1",
+            "http_port = 9127": f"http_port = {pooler.http_port}",
             "listen_port = 6432": f"listen_port = {pooler.port}",
             "/run/pgsluice": pooler.directory,
             "/etc/pgsluice/userlist.txt": pooler.userlist_file})
@@ -245,6 +249,9 @@ def test_the_rolling_restart_of_both_costs_no_query(poolers, proxy, pg):
             # Whoever restarts the next one before has none for a moment.
             eventually(lambda: is_served_by(proxy, number), "HAProxy gives it clients again")
     assert [w.failure for w in workers + visitors if w.failure is not None] == []
+    # HAProxy heard of it by the check, and not from refused connections.
+    for number in (1, 2):
+        assert f"pgsluice/pgsluice-{number} is DOWN, reason: Layer7 wrong status, code: 503" in proxy.log()
     # Everybody was told, and nothing was done twice or not at all.
     assert all(w.moves > 0 for w in workers)
     assert int(pg.value("SELECT count(*) FROM scaled", "app")) == sum(w.done for w in workers)
