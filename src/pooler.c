@@ -122,7 +122,7 @@ static void on_database_changed(void *arg, struct database *db)
 	struct pooler *p = arg;
 
 	log_info("database %s: the server has changed, its connections will be replaced", db->name->text);
-	sweep_retire_servers(&p->hub, db, SERVERS_CHANGED);
+	sweep_retire_servers(&p->hub, db, SERVER_END_SERVER_REPLACED);
 }
 
 static void on_database_removed(void *arg, struct database *db)
@@ -261,7 +261,7 @@ static void use_tls(struct pooler *p, const struct tls_setup *setup)
 	p->hub.tls = *setup;
 	p->hub.loop->max_handshakes = (unsigned)hub_settings(&p->hub)->tls_handshakes_per_turn;
 	if (!tls_setup_same_servers(&old, setup))
-		sweep_retire_servers(&p->hub, NULL, SERVERS_CHANGED);
+		sweep_retire_servers(&p->hub, NULL, SERVER_END_SERVER_REPLACED);
 	tls_setup_drop(&old);
 }
 

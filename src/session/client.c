@@ -299,7 +299,7 @@ static void dispose_of_server(struct server *s, enum leaving how)
 {
 	s->client = NULL;
 	if (s->replication != REPLICATION_NONE) {
-		server_close(s, "replication client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	if (s->phase == SERVER_TASK)

@@ -13,6 +13,7 @@
 #include "session/hub.h"
 #include "session/pool_secret.h"
 #include "session/replication.h"
+#include "session/server_ends.h"
 
 /* What the bytes of a server are for: the state proper is the pool's (slot.state). */
 enum server_phase {
@@ -72,7 +73,7 @@ struct server {
 	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
 	uint32_t replica_index;
 	uint64_t replica_id;
-	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
+	enum server_end retired_because; /* slot.close_needed: why; NONE: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
 	struct host *host;               /* where it goes; NULL: nowhere yet */
@@ -208,13 +209,16 @@ void server_login_free(struct server_login **login);
 void server_ready(struct server *s);
 
 /* Ends a server connection; politely if nothing is under way. The reason goes to the log. */
-void server_close(struct server *s, const char *why);
+void server_close(struct server *s, enum server_end why);
 
 /*
  * As server_close(), without a look at what pools want now: for a caller that
- * knows better when to look. `why` may be NULL: nobody need hear of it.
+ * knows better when to look.
  */
-void server_destroy(struct server *s, const char *why);
+void server_destroy(struct server *s, enum server_end why);
+
+/* The same with another text in the log; NULL: nobody need hear of it. */
+void server_destroy_as(struct server *s, enum server_end why, const char *text);
 
 /* The same for one whose client is to be told: both end. */
 void server_close_with_client(struct server *s, enum close_reason why, const char *detail);
@@ -252,9 +256,6 @@ void server_abandon_rolled_back(struct server *s);
 
 /* After a task, or when nothing had to be done: gives the server to whoever waits. */
 void server_offer(struct server *s);
-
-/* Why servers end while PAUSE holds them back. */
-#define SERVER_PAUSED "pause mode"
 
 /* Servers of this pool may be handed out again: those who wait get the idle ones. */
 void server_serve_waiting(struct pool *pool);

@@ -52,7 +52,7 @@ static size_t broken(struct server *s, struct pass *pass)
 	if (s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
 	else
-		server_close(s, "error or unexpected message from an idle server");
+		server_close(s, SERVER_END_UNEXPECTED);
 	return CONN_CLOSED;
 }
 
