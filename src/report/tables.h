@@ -23,6 +23,9 @@
 	X(peer_pools)           \
 	X(hosts)                \
 	X(waiting)              \
+	X(pool_stats)           \
+	X(pool_events)          \
+	X(latency)              \
 	X(version)              \
 	X(lists)                \
 	X(mem)                  \

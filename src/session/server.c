@@ -298,6 +298,7 @@ void server_open(struct pool *pool, unsigned host_index)
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
 	pool_server_join(pool, &s->slot, clock_us());
+	pool_session(pool)->counts.created++;
 	replication_assign(s);
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
@@ -318,7 +319,6 @@ void server_destroy_as(struct server *s, enum server_end why, const char *text)
 	struct hub *hub = s->hub;
 	struct pool *pool = s->slot.pool;
 
-	(void)why;
 	if (text != NULL && hub_settings(hub)->log_disconnections)
 		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", text,
 			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
@@ -333,6 +333,7 @@ void server_destroy_as(struct server *s, enum server_end why, const char *text)
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
 	pool_server_leave(&s->slot, clock_us());
+	pool_session(pool)->counts.closed[why]++;
 	idle_pool_note(pool);
 	s->phase = SERVER_CLOSED;
 	server_host_leave(s);
@@ -414,6 +415,13 @@ static bool needs_reset(const struct server *s)
 	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
 }
 
+/* It would hit the reset query, or the next client's. The server is released once more behind it. */
+static void await_cancel(struct server *s)
+{
+	pool_session(s->slot.pool)->counts.pins[PIN_CANCEL]++;
+	pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+}
+
 void server_release(struct server *s)
 {
 	struct client *c = s->client;
@@ -441,8 +449,7 @@ void server_release(struct server *s)
 	if (why != SERVER_END_NONE)
 		server_close(s, why);
 	else if (s->ncancels > 0)
-		/* It would hit the reset query, or the next client's. It is released once more behind it. */
-		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+		await_cancel(s);
 	else if (needs_reset(s))
 		server_task_start(s, TASK_RESET);
 	else
@@ -503,19 +510,20 @@ static bool ends_session(const struct server *s)
 	return s->slot.close_needed && hub_settings(s->hub)->server_fast_close;
 }
 
-void server_settle(struct server *s)
+bool server_settle(struct server *s)
 {
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
 	/* Nobody knows what a replication connection is at. */
 	if (s->replication != REPLICATION_NONE || !server_is_between_transactions(s))
-		return;
+		return false;
 	if (is_session && s->client != NULL && !ends_session(s))
 		drain_look(s->client);
 	else if (is_session && s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_REPLACED, server_end_text(s->retired_because));
 	else if (!is_session || ends_session(s))
 		server_release(s);
+	return true;
 }
 
 /* The one that was to go when another had come; if a client has it, it goes when that is done. */

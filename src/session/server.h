@@ -11,6 +11,7 @@
 #include "proto/startup.h"
 #include "session/client.h"
 #include "session/hub.h"
+#include "session/pool_counts.h"
 #include "session/pool_secret.h"
 #include "session/replication.h"
 #include "session/server_ends.h"
@@ -99,6 +100,7 @@ struct pool_session {
 	struct failure failure;          /* how */
 	bool dies_young;                 /* servers are closed as soon as they have been opened */
 	bool is_refusing;                /* those who wait are being sent away */
+	struct pool_counts counts;
 	struct pool_secret secret;       /* what clients have taught */
 	struct secret_renewal *renewal;  /* under way; NULL: none */
 	bool is_renewed;                 /* since the last good login */
@@ -266,6 +268,9 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);
 /* Counts a query that has been answered, and the transaction if that is over; nothing owed any more: the clocks stop. */
 void server_count_query(struct server *s);
 
+/* The same for the end of a transaction that comes otherwise. */
+void server_count_transaction(struct server *s);
+
 /* A whole ParameterStatus of this server's; false: out of memory or malformed. */
 bool server_note_parameter(struct server *s, const struct msg *m);
 
@@ -274,9 +279,10 @@ bool server_note_parameter(struct server *s, const struct msg *m);
 
 /*
  * After a ReadyForQuery or the end of what a client sent, or when the server is to be replaced: releases it if the pool
- * mode says so, or ends it if server_fast_close does. The client may be closed behind this.
+ * mode says so, or ends it if server_fast_close does. The client may be closed behind this. False: nothing of this,
+ * because it is in the middle of something.
  */
-void server_settle(struct server *s);
+bool server_settle(struct server *s);
 
 /* Whether the server could go back to its pool now. */
 bool server_is_between_transactions(const struct server *s);

@@ -179,12 +179,9 @@ void server_abandon_go_on(struct server *s)
 
 void server_abandon_rolled_back(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
-
 	/* Otherwise it was only to be sure. */
 	if (s->xact_at != 0) {
-		stats->xact_count++;
-		stats->xact_time += clock_us() - s->xact_at;
+		server_count_transaction(s);
 		if (hub_settings(s->hub)->log_disconnections)
 			server_log(s, LOG_LEVEL_LOG, "client gone in a transaction: rolled back");
 	}

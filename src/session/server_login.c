@@ -557,6 +557,7 @@ static void logged_in(struct server *s)
 	struct pool *pool = s->slot.pool;
 
 	server_host_logged_in(s);
+	pool_record(pool, LATENCY_CONNECT, clock_us() - s->slot.connected_at);
 	if (s->host_index < pool->database->nhosts && !opening_keeps(pool, clock_us(), s->host_index)) {
 		server_close(s, SERVER_END_WRONG_HOST);
 		return;

@@ -71,21 +71,41 @@ static bool note_parameter(struct server *s, const struct msg *m)
 	return true;
 }
 
+static void note_query(struct server *s, uint64_t took)
+{
+	struct pool *pool = s->slot.pool;
+
+	pool->stats.now.query_time += took;
+	pool_record(pool, LATENCY_QUERY, took);
+}
+
+static void note_transaction(struct server *s, uint64_t took)
+{
+	struct pool *pool = s->slot.pool;
+
+	pool->stats.now.xact_time += took;
+	pool_record(pool, LATENCY_TRANSACTION, took);
+}
+
+void server_count_transaction(struct server *s)
+{
+	s->slot.pool->stats.now.xact_count++;
+	if (s->xact_at != 0)
+		note_transaction(s, clock_us() - s->xact_at);
+}
+
 void server_count_query(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
 	uint64_t now = clock_us();
 	bool goes_on = !owed_is_clear(&s->owed);
 
-	stats->query_count++;
+	s->slot.pool->stats.now.query_count++;
 	if (s->query_at != 0)
-		stats->query_time += now - s->query_at;
+		note_query(s, now - s->query_at);
 	s->query_at = goes_on ? now : 0;
 	if (s->status != 'I')
 		return;
-	stats->xact_count++;
-	if (s->xact_at != 0)
-		stats->xact_time += now - s->xact_at;
+	server_count_transaction(s);
 	s->xact_at = goes_on ? now : 0;
 }
 
@@ -263,6 +283,25 @@ static bool go_on(struct server *s)
 	return prepared_go_on(s);
 }
 
+/* The client keeps its server: a pool mode that would have it otherwise cannot. */
+static void note_pin(const struct server *s)
+{
+	const struct pool *pool = s->slot.pool;
+	enum pin why = PIN_UNSURE;
+
+	if (pool->settings.mode == POOL_MODE_SESSION)
+		return;
+	if (conn_is_backlogged(&s->conn))
+		why = PIN_BACKLOG;
+	else if (s->client->remain > 0)
+		why = PIN_HALF_MESSAGE;
+	else if (s->owed.n > 0)
+		why = PIN_PIPELINE;
+	else if (s->owed.is_unsynced)
+		why = PIN_UNSYNCED;
+	pool_session(pool)->counts.pins[why]++;
+}
+
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
 static bool after_ready(struct server *s, struct pass *pass)
 {
@@ -276,7 +315,8 @@ static bool after_ready(struct server *s, struct pass *pass)
 		return true;
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
-	server_settle(s);
+	if (!server_settle(s))
+		note_pin(s);
 	/* Closed, set up for the next client, or that client's already. */
 	if (s->phase != SERVER_READY)
 		return false;

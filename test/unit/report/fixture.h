@@ -22,14 +22,14 @@ static struct hub hub;
 static inline bool accept_pool(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
-	return true;
+	pool->session = calloc(1, sizeof(struct pool_session));
+	return pool->session != NULL;
 }
 
-static inline void ignore_freed(void *arg, struct pool *pool)
+static inline void free_session(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
+	free(pool->session);
 }
 
 static inline bool accept_user(void *arg, struct user *user)
@@ -71,7 +71,7 @@ static inline void fixture_open(const char *ini)
 {
 	static const struct registry_hooks hooks = {
 		.on_pool = accept_pool,
-		.on_pool_freed = ignore_freed,
+		.on_pool_freed = free_session,
 		.on_user = accept_user,
 		.on_user_freed = ignore_user,
 		.on_database_changed = ignore_database,
