@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
+#include "pool/applications.h"
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
@@ -179,6 +180,8 @@ static void apply_settings(struct pooler *p)
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
 	auth_queries_configure(p->hub.auth_queries, &queries);
+	if (!applications_resize(p->hub.applications, (size_t)s->stats_applications))
+		log_warning("stats_applications: out of memory, it stays as it was");
 	ev_timer_stop(p->hub.loop->ev, &p->stats);
 	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
 	ev_timer_again(p->hub.loop->ev, &p->stats);
@@ -608,8 +611,10 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	if (hub->registry != NULL)
 		hosts_on_gone(registry_hosts(hub->registry), on_host_gone, p);
 	hub->params = params_new(conf->s.track_extra_parameters, &why);
-	if (hub->params != NULL)
+	if (hub->params != NULL) {
 		hub->no_params = paramset_empty(hub->params);
+		hub->applications = applications_new(hub->params, (size_t)conf->s.stats_applications);
+	}
 	if (hub->loop != NULL)
 		hub->dns = dns_new(hub->loop, &dns, &why);
 	if (hub->dns != NULL)
@@ -618,7 +623,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
 	if (hub->clients != NULL && hub->servers != NULL && hub->stmts != NULL && hub->keys != NULL &&
 	    hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL && hub->no_params != NULL &&
-	    hub->auth_queries != NULL)
+	    hub->applications != NULL && hub->auth_queries != NULL)
 		return true;
 	strbuf_add_str(error, why);
 	return false;
@@ -728,6 +733,7 @@ void pooler_free(struct pooler *p)
 	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
+	applications_free(&hub->applications);
 	params_free(hub->params);
 	stmts_free(&hub->stmts);
 	keycache_free(&hub->keys);

@@ -26,6 +26,7 @@
 	X(pool_stats)           \
 	X(pool_events)          \
 	X(latency)              \
+	X(applications)         \
 	X(version)              \
 	X(lists)                \
 	X(mem)                  \

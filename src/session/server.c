@@ -389,6 +389,8 @@ void server_link(struct server *s, struct client *c)
 	s->client = c;
 	c->server = s;
 	s->request_at = clock_us();
+	/* Who replicates has waited as a part of its login. */
+	s->waited = c->replication == REPLICATION_NONE ? s->request_at - c->request_at : 0;
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
 		deadline_disarm(&s->deadline);

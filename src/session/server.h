@@ -57,6 +57,7 @@ struct server {
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
 	uint64_t request_at;             /* when it last got a client */
+	uint64_t waited;                 /* for how long that had waited for it; 0 once it is counted */
 	uint64_t dropped;                /* TASK_DRAIN: bytes of replies that nobody wants */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	char status;                     /* of the last ReadyForQuery: I, T or E */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "pool/applications.h"
 #include "proto/msg.h"
 #include "proto/rules.h"
 #include "session/host_check.h"
@@ -71,27 +72,42 @@ static bool note_parameter(struct server *s, const struct msg *m)
 	return true;
 }
 
-static void note_query(struct server *s, uint64_t took)
+/* Behind a switch the server's parameters are its client's, in one spelling for all clients. */
+static struct application *application_of(const struct server *s)
 {
-	struct pool *pool = s->slot.pool;
-
-	pool->stats.now.query_time += took;
-	pool_record(pool, LATENCY_QUERY, took);
-}
-
-static void note_transaction(struct server *s, uint64_t took)
-{
-	struct pool *pool = s->slot.pool;
-
-	pool->stats.now.xact_time += took;
-	pool_record(pool, LATENCY_TRANSACTION, took);
+	return applications_of(s->hub->applications, s->params);
 }
 
 void server_count_transaction(struct server *s)
 {
-	s->slot.pool->stats.now.xact_count++;
-	if (s->xact_at != 0)
-		note_transaction(s, clock_us() - s->xact_at);
+	struct application *app = application_of(s);
+	struct pool *pool = s->slot.pool;
+	uint64_t took = clock_us() - s->xact_at;
+
+	pool->stats.now.xact_count++;
+	app->transactions++;
+	if (s->xact_at == 0)
+		return;
+	pool->stats.now.xact_time += took;
+	app->transaction_time += took;
+	pool_record(pool, LATENCY_TRANSACTION, took);
+}
+
+static void count_query(struct server *s, uint64_t now)
+{
+	struct application *app = application_of(s);
+	struct pool *pool = s->slot.pool;
+	uint64_t took = now - s->query_at;
+
+	pool->stats.now.query_count++;
+	app->queries++;
+	app->wait_time += s->waited;
+	s->waited = 0;
+	if (s->query_at == 0)
+		return;
+	pool->stats.now.query_time += took;
+	app->query_time += took;
+	pool_record(pool, LATENCY_QUERY, took);
 }
 
 void server_count_query(struct server *s)
@@ -99,9 +115,7 @@ void server_count_query(struct server *s)
 	uint64_t now = clock_us();
 	bool goes_on = !owed_is_clear(&s->owed);
 
-	s->slot.pool->stats.now.query_count++;
-	if (s->query_at != 0)
-		note_query(s, now - s->query_at);
+	count_query(s, now);
 	s->query_at = goes_on ? now : 0;
 	if (s->status != 'I')
 		return;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "control/auth_query.h"
+#include "pool/applications.h"
 #include "pool/registry.h"
 #include "pool/stmts.h"
 #include "proto/params.h"
@@ -93,6 +94,7 @@ static inline void fixture_open(const char *ini)
 	if (hub.registry == NULL || hub.params == NULL || hub.stmts == NULL || hub.dns == NULL || hub.auth_queries == NULL)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
+	hub.applications = applications_new(hub.params, 50);
 }
 
 static inline void fixture_close(void)
@@ -105,6 +107,7 @@ static inline void fixture_close(void)
 	slab_free(hub.clients);
 	slab_free(hub.servers);
 	paramset_unref(hub.params, &hub.no_params);
+	applications_free(&hub.applications);
 	params_free(hub.params);
 	stmts_free(&hub.stmts);
 	registry_free(hub.registry);

@@ -109,6 +109,9 @@ static void columns_of_our_own_tables_are_these(void **state)
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
 		       "database s, user s, kind s, count q, p50 q, p90 q, p99 q, p99_9 q, max q, mean q");
+	assert_columns(&table_applications,
+		       "application_name s, clients i, transactions q, queries q, transaction_time_us q, query_time_us q, "
+		       "wait_time_us q");
 	assert_columns(&table_clients_ext,
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
@@ -303,6 +306,36 @@ static void latencies_are_of_all_pools_and_of_each(void **state)
 		    "~|~|transaction|0|~|~|~|~|~|~\n"
 		    "~|~|connect|0|~|~|~|~|~|~\n"
 		    "~|~|login|0|~|~|~|~|~|~\n");
+}
+
+static struct client *client_named(enum client_state state, const char *name)
+{
+	struct client *c = fixture_client(state, "shop", "ann");
+	int i = params_find(hub.params, SLICE_LIT("application_name"));
+
+	assert_true(paramset_change(hub.params, &c->params, (size_t)i, slice_of(name)));
+	return c;
+}
+
+static void applications_come_by_transactions_and_the_others_last(void **state)
+{
+	struct client *few = client_named(CLIENT_IDLE, "few"), *many = client_named(CLIENT_ACTIVE, "many");
+	struct application *app;
+
+	(void)state;
+	app = applications_of(hub.applications, few->params);
+	app->transactions = 1;
+	app->queries = 2;
+	app->wait_time = 3;
+	applications_of(hub.applications, many->params)->transactions = 10;
+	hub.applications->places[0].query_time = 7;
+	client_named(CLIENT_WAITING, "many");
+	client_named(CLIENT_CONSOLE, "many");
+	client_named(CLIENT_IDLE, "has run nothing");
+	assert_rows(&table_applications,
+		    "many|2|10|0|0|0|0\n"
+		    "few|1|1|2|0|0|3\n"
+		    "other|1|0|0|0|7|0\n");
 }
 
 static void the_line_for_the_log_has_pgbouncers_wording(void **state)
@@ -638,6 +671,7 @@ int main(void)
 		TEST(pools_tell_how_well_they_do),
 		TEST(a_pool_that_opens_more_than_it_gives_out_reuses_nothing),
 		TEST(latencies_are_of_all_pools_and_of_each),
+		TEST(applications_come_by_transactions_and_the_others_last),
 		TEST(the_line_for_the_log_has_pgbouncers_wording),
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
