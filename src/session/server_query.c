@@ -78,11 +78,10 @@ static struct application *application_of(const struct server *s)
 	return applications_of(s->hub->applications, s->params);
 }
 
-void server_count_transaction(struct server *s)
+static void count_transaction(struct server *s, struct application *app, uint64_t now)
 {
-	struct application *app = application_of(s);
 	struct pool *pool = s->slot.pool;
-	uint64_t took = clock_us() - s->xact_at;
+	uint64_t took = now - s->xact_at;
 
 	pool->stats.now.xact_count++;
 	app->transactions++;
@@ -93,9 +92,13 @@ void server_count_transaction(struct server *s)
 	pool_record(pool, LATENCY_TRANSACTION, took);
 }
 
-static void count_query(struct server *s, uint64_t now)
+void server_count_transaction(struct server *s)
 {
-	struct application *app = application_of(s);
+	count_transaction(s, application_of(s), clock_us());
+}
+
+static void count_query(struct server *s, struct application *app, uint64_t now)
+{
 	struct pool *pool = s->slot.pool;
 	uint64_t took = now - s->query_at;
 
@@ -112,14 +115,15 @@ static void count_query(struct server *s, uint64_t now)
 
 void server_count_query(struct server *s)
 {
+	struct application *app = application_of(s);
 	uint64_t now = clock_us();
 	bool goes_on = !owed_is_clear(&s->owed);
 
-	count_query(s, now);
+	count_query(s, app, now);
 	s->query_at = goes_on ? now : 0;
 	if (s->status != 'I')
 		return;
-	server_count_transaction(s);
+	count_transaction(s, app, now);
 	s->xact_at = goes_on ? now : 0;
 }
 
