@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -54,13 +55,21 @@ static bool is_stale(const struct live *l, uint64_t now)
 	return l->is_lost || is_late;
 }
 
+/* libpq begins with the address, which leaves no room for what a narrow terminal is to show. */
+static const char *cause(const char *why)
+{
+	const char *failed = strstr(why, " failed: ");
+
+	return failed != NULL ? failed + strlen(" failed: ") : why;
+}
+
 static void note_trouble(const struct live *l, uint64_t now, char *text, size_t room)
 {
 	unsigned long long age = (now - l->read_us) / CLOCK_SECOND;
 
 	text[0] = '\0';
 	if (l->is_lost)
-		snprintf(text, room, "STALE %llus, trying again: %s", age, l->source->why);
+		snprintf(text, room, "STALE %llus, trying again: %s", age, cause(l->source->why));
 	else if (is_stale(l, now))
 		snprintf(text, room, "STALE %llus, no answer yet", age);
 	else if (!top_model_has(l->model, l->ui->view))
@@ -115,7 +124,7 @@ static void take_event(struct live *l, enum top_event event)
 static void begin_when_due(struct live *l)
 {
 	uint64_t now = now_us();
-	bool is_due = l->ui->wants_reading || (!l->ui->is_paused && now >= l->next_us);
+	bool is_due = l->ui->wants_reading || ((!l->ui->is_paused || l->is_lost) && now >= l->next_us);
 
 	if (!is_due || l->source->link == TOP_CONNECTING || l->source->link == TOP_ASKING)
 		return;

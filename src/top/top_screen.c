@@ -8,6 +8,7 @@
 
 #include <ncurses.h>
 
+#include "top/top_terminal.h"
 #include "top/top_text.h"
 
 /* From how many columns on a share is drawn as a bar too, and how long that is. */
@@ -48,13 +49,11 @@ bool top_screen_open(const char **why)
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return false;
 	*why = "this terminal cannot show a live view: try --batch";
+	if (!top_terminal_has_cursor())
+		return false;
 	screen = newterm(NULL, stdout, stdin);
 	if (screen == NULL)
 		return false;
-	if (tigetstr("cup") == NULL) {
-		top_screen_close();
-		return false;
-	}
 	cbreak();
 	noecho();
 	nonl();

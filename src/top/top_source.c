@@ -40,19 +40,18 @@ void top_source_fini(struct top_source *s)
 	hang_up(s);
 }
 
-/* libpq says it in several lines; the last one that is not empty says what happened at the last address. */
+/* libpq reports each address it has tried, in several lines: the first of the last one says what happened. */
 static void note_why(struct top_source *s, const char *message)
 {
-	struct slice rest = slice_of(message), line, last = SLICE_LIT("out of memory");
+	const char *report = message, *next = message;
 	char one[512];
 	struct strbuf why;
 
-	while (slice_split(&rest, '\n', &line))
-		if (line.n > 0)
-			last = line;
-	snprintf(one, sizeof(one), "%.*s", (int)last.n, last.p);
+	while ((next = strstr(next, "\nconnection to server ")) != NULL)
+		report = ++next;
+	snprintf(one, sizeof(one), "%.*s", (int)strcspn(report, "\n"), report);
 	strbuf_init_fixed(&why, s->why, sizeof(s->why));
-	top_text_put(&why, one);
+	top_text_put(&why, one[0] != '\0' ? one : "out of memory");
 }
 
 static enum top_event lose(struct top_source *s, const char *message)
