@@ -11,7 +11,7 @@ static const char usage_text[] =
 	"  -h, --host=HOST          host, or directory of the Unix socket\n"
 	"  -p, --port=PORT\n"
 	"  -U, --username=NAME      one of admin_users or stats_users\n"
-	"  -d, --dbname=NAME        the console's name, a connection string or a URI, as CONNINFO (default: pgbouncer)\n"
+	"  -d, --dbname=CONNINFO    the console's name (default: pgbouncer), a connection string or a URI\n"
 	"  -w, --no-password        never ask for a password\n"
 	"  -W, --password           ask for a password first\n"
 	"  -n, --interval=SECONDS   time between two looks, 0.1 to 3600 (default: 2)\n"

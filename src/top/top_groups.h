@@ -6,7 +6,10 @@
 
 #include "top/top_table.h"
 
-/* By database, user and application. Those of the console are left out. Each fills an empty table; NULL gives no rows. */
+/*
+ * By database, user and application. Those of the console are left out. Each
+ * fills an empty table; NULL gives no rows.
+ */
 void top_groups_of_clients(const PGresult *clients, const char *console, struct top_table *t);
 
 /* By database, user and address. */

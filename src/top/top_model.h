@@ -7,7 +7,7 @@
 #include "top/top_reading.h"
 #include "top/top_table.h"
 
-/* X(symbol, title, the question it stands on, column it is sorted by at first). Pools come first and are always there. */
+/* X(symbol, title, the question it stands on, column it is sorted by at first). Pools are always there. */
 #define TOP_VIEWS(X)                                           \
 	X(POOLS, "pools", TOP_POOLS, "cl_waiting")             \
 	X(CLIENTS, "clients", TOP_CLIENTS, "clients")          \
@@ -38,7 +38,10 @@ struct top_model {
 
 void top_model_fini(struct top_model *m);
 
-/* The next reading becomes the model's. One that follows too soon takes the place of the last: rates over a moment jump. */
+/*
+ * The next reading becomes the model's. One that follows too soon takes the
+ * place of the last: rates over a moment jump.
+ */
 void top_model_take(struct top_model *m, struct top_reading reading, const char *console);
 
 /* The connection was lost: what there is stays to be shown, and is not compared with what comes next. */

@@ -111,8 +111,8 @@ static void draw_title(const struct top_ui *ui)
 	char text[256];
 
 	snprintf(text, sizeof(text), "%s%s  by %s%s  every %gs  h: help", top_views[ui->view].title,
-		 ui->is_paused ? " PAUSED" : "", o->sort[0] != '\0' ? o->sort : "name", o->is_reverse ? " reversed" : "",
-		 ui->interval);
+		 ui->is_paused ? " PAUSED" : "", o->sort[0] != '\0' ? o->sort : "name",
+		 o->is_reverse ? " reversed" : "", ui->interval);
 	put_bar(0, text);
 }
 
@@ -209,7 +209,8 @@ static void put_share(double share, int width, struct strbuf *out)
 		strbuf_addf(out, "%.*s%.*s", full, "##########", BAR - full, "..........");
 }
 
-static void put_cell(const struct top_table *t, const struct top_cell *cell, size_t column, int width, struct strbuf *out)
+static void put_cell(const struct top_table *t, const struct top_cell *cell, size_t column, int width,
+		     struct strbuf *out)
 {
 	struct strbuf value;
 	char text[512];

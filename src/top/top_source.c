@@ -85,7 +85,7 @@ static bool names_database(const char *conninfo)
 	return found;
 }
 
-/* Later ones hold over earlier ones, but those without a value. Of several names of a database the first is expanded. */
+/* Later ones hold over earlier ones, if they have a value. Of several dbnames the first is expanded. */
 static PGconn *dial(const struct top_target *t)
 {
 	const char *database = t->database != NULL && t->database[0] != '\0' ? t->database : TOP_CONSOLE;
@@ -97,12 +97,20 @@ static PGconn *dial(const struct top_target *t)
 	return PQconnectStartParams(keywords, values, 1);
 }
 
+/* libpq would write them over the screen. */
+static void drop_notice(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
 static enum top_event begin_connecting(struct top_source *s)
 {
 	memset(s->known, 0, sizeof(s->known));
 	s->pq = dial(s->target);
 	if (s->pq == NULL || PQstatus(s->pq) == CONNECTION_BAD)
 		return lose(s, PQerrorMessage(s->pq));
+	PQsetNoticeProcessor(s->pq, drop_notice, NULL);
 	s->link = TOP_CONNECTING;
 	s->is_sending = true;
 	return TOP_NOTHING;

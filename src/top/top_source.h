@@ -40,7 +40,10 @@ struct top_source {
 void top_source_init(struct top_source *s, const struct top_target *target);
 void top_source_fini(struct top_source *s);
 
-/* Begins a reading, with the answer to `view` in it; connects when there is no connection. Does nothing while one is under way. */
+/*
+ * Begins a reading, with the answer to `view` in it; connects when there is no
+ * connection. Does nothing while one is under way.
+ */
 enum top_event top_source_begin(struct top_source *s, enum top_question view);
 
 /* What to wait for; -1: nothing. The events are those of poll(). */

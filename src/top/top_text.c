@@ -7,7 +7,8 @@
 /* Embeddings, overrides, isolates and marks: what follows them is shown in another order. */
 static bool turns_direction(wchar_t c)
 {
-	return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+	return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
 }
 
 static bool is_harmless(wchar_t c, bool in_field)
