@@ -241,12 +241,15 @@ static attr_t attribute_of(const struct top_table *t, const struct top_cell *cel
 	return t->columns[column].kind == TOP_SHARE && cell->number >= LAST_FULL ? attribute(COLOUR_WAITING) : A_NORMAL;
 }
 
-/* Of the titles (cells is NULL) the one that is sorted by is underlined and not turned. */
+/*
+ * Of the titles (cells is NULL) the one that is sorted by is underlined and
+ * not turned. A column that has no room is left out: half a number is another.
+ */
 static void draw_row(const struct top_table *t, const struct top_cell *cells, const struct layout *l, int y)
 {
 	int x = 0;
 
-	for (size_t i = 0; i < t->ncolumns && x < COLS; i = i == 0 ? l->from : i + 1) {
+	for (size_t i = 0; i < t->ncolumns && (i == 0 || x + l->widths[i] <= COLS); i = i == 0 ? l->from : i + 1) {
 		const struct top_cell *cell = cells != NULL ? &cells[i] : NULL;
 		attr_t attr = cell == NULL && i == l->sort ? A_BOLD | A_UNDERLINE : attribute_of(t, cell, i);
 		char text[640];

@@ -170,7 +170,8 @@ static void a_reading_that_follows_too_soon_is_compared_with_the_one_before(void
 static void columns_that_the_peer_lacks_are_left_out(void **state)
 {
 	(void)state;
-	take(1000000, answer("database total_query_count", "shop 1", NULL), answer("database cl_active", "shop 2", NULL));
+	take(1000000, answer("database total_query_count", "shop 1", NULL),
+	     answer("database cl_active", "shop 2", NULL));
 	show(TOP_VIEW_POOLS);
 	assert_int_equal(table.ncolumns, 3);
 	assert_string_equal(cell(0, "query/s"), "-");
@@ -226,10 +227,9 @@ static void clients_that_are_alike_are_counted_by_state(void **state)
 	struct top_reading r = {.at_us = 1};
 
 	(void)state;
-	r.answers[TOP_CLIENTS] = answer("database user application_name state wait wait_us",
-					"shop ann web active 0 0", "shop bob web idle 0 0", "shop ann web waiting 2 5000",
-					"shop ann job idle 0 0", "shop ann web waiting 1 0", "pgbouncer me top active 0 0",
-					NULL);
+	r.answers[TOP_CLIENTS] = answer("database user application_name state wait wait_us", "shop ann web active 0 0",
+					"shop bob web idle 0 0", "shop ann web waiting 2 5000", "shop ann job idle 0 0",
+					"shop ann web waiting 1 0", "pgbouncer me top active 0 0", NULL);
 	top_model_take(&model, r, "pgbouncer");
 	show(TOP_VIEW_CLIENTS);
 	assert_int_equal(table.nrows, 3);
