@@ -35,7 +35,7 @@ struct arguments {
 static const char usage_text[] =
 	"Usage: %s [OPTION]... CONFIG_FILE\n"
 	"  or:  pgsluice top [OPTION]... [CONNINFO]\n"
-	"Pools connections to PostgreSQL servers. As top (see pgsluice top --help) shows the pools of a running pooler.\n"
+	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
 	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
