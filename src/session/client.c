@@ -107,6 +107,8 @@ void client_enter(struct client *c, enum client_state state)
 
 void client_renew_deadline(struct client *c)
 {
+	if (c->is_leaving)
+		return;
 	/* Whoever has been told that it waits is not told again. */
 	if (c->state == CLIENT_WAITING && c->deadline.list == pool_session(client_pool(c))->query_wait)
 		return;
@@ -243,6 +245,7 @@ static const struct conn_ops ops = {
 void client_accept(struct hub *hub, int fd, bool is_unix)
 {
 	struct client *c = slab_take(hub->clients);
+	struct addr own_end;
 
 	if (c == NULL) {
 		close(fd);
@@ -254,6 +257,8 @@ void client_accept(struct hub *hub, int fd, bool is_unix)
 	c->is_unix = is_unix;
 	c->params = paramset_ref(hub->no_params);
 	addr_of_peer(&c->peer, fd);
+	addr_of_self(&own_end, fd);
+	c->own_end = addrbook_note(&hub->own_ends, &own_end);
 	if (!is_unix)
 		tcp_apply(fd, &hub->tcp);
 	hub->nlogins++;

@@ -11,6 +11,7 @@
 #include "auth/keys.h"
 #include "auth/client_auth.h"
 #include "auth/helper.h"
+#include "base/addrbook.h"
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "net/dns.h"
@@ -78,6 +79,7 @@ struct hub {
 	struct dns *dns;
 	struct registry *registry;
 	struct slab *clients, *servers;
+	struct addrbook own_ends;        /* addresses that clients have connected to */
 	struct params *params;
 	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */

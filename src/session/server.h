@@ -72,6 +72,8 @@ struct server {
 	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
 	uint32_t replica_index;
 	uint64_t replica_id;
+	uint32_t nreplica_owed;          /* replication: messages sent that a ReadyForQuery answers, less those */
+	bool is_streaming;               /* replication: between CopyBothResponse and ReadyForQuery */
 	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;

@@ -342,6 +342,29 @@ static void a_time_is_local_and_names_its_zone(void **state)
 	assert_true(slice_is(text, "2026-03-01 12:00:07 UTC"));
 }
 
+static void times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks(void **state)
+{
+	/* The end of summer time in 2026, and the first minute. */
+	static const time_t around[] = {1792890000, 0};
+	char room[CELL_ROOM], expected[CELL_ROOM];
+
+	(void)state;
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+		for (time_t t = around[i] - 7200; t <= around[i] + 7200; t += 29) {
+			const struct cell cell = {.kind = CELL_TIME, .number = t * (int64_t)CLOCK_SECOND};
+			struct tm tm;
+
+			localtime_r(&t, &tm);
+			strftime(expected, sizeof(expected), "%Y-%m-%d %H:%M:%S %Z", &tm);
+			assert_string_equal(cell_print(&cell, room).p, expected);
+		}
+	}
+	setenv("TZ", "UTC", 1);
+	tzset();
+}
+
 static void hosts_are_those_that_databases_name(void **state)
 {
 	struct host *first = registry_database(hub.registry, SLICE_LIT("two"))->hosts[0];
@@ -559,6 +582,7 @@ int main(void)
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
 		TEST(a_time_is_local_and_names_its_zone),
+		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
 		TEST(hosts_are_those_that_databases_name),
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(prepared_statements_come_by_id_with_who_has_them),
