@@ -606,7 +606,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->on_quiet_arg = p;
 	hub->looked_up_type = SECRET_SCRAM;
 	sys_random(hub->mock_key, sizeof(hub->mock_key));
-	sys_random(hub->cancel_secret, sizeof(hub->cancel_secret));
+	sys_random(&hub->cancel_secret, sizeof(hub->cancel_secret));
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
