@@ -333,11 +333,18 @@ void registry_drop_database(struct registry *r, struct database *db)
 	free_database(r, db);
 }
 
-struct user *registry_user(struct registry *r, struct slice name)
+struct user *registry_find_user(const struct registry *r, struct slice name)
 {
 	struct user *user;
 
 	HASH_FIND(hh, r->users, name.p, name.n, user);
+	return user;
+}
+
+struct user *registry_user(struct registry *r, struct slice name)
+{
+	struct user *user = registry_find_user(r, name);
+
 	if (user != NULL)
 		return user;
 	user = calloc(1, sizeof(*user));
@@ -389,6 +396,17 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 		return NULL;
 	}
 	return &dp->pool;
+}
+
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice user)
+{
+	struct database *db = find_database(r, database);
+	struct user *key = registry_find_user(r, user);
+	struct database_pool *dp = NULL;
+
+	if (db != NULL && key != NULL)
+		HASH_FIND_PTR(db->pools, &key, dp);
+	return dp == NULL ? NULL : &dp->pool;
 }
 
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)

@@ -79,6 +79,10 @@ struct database *registry_database(struct registry *r, struct slice name);
 /* The same, but none is made. */
 struct database *registry_find_database(const struct registry *r, struct slice name);
 
+/* The same of users and pools. Pools of databases that are gone are found too. */
+struct user *registry_find_user(const struct registry *r, struct slice name);
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice user);
+
 /* Forgets an automatic database that has neither clients nor servers, and its pools. */
 void registry_drop_database(struct registry *r, struct database *db);
 

@@ -93,6 +93,7 @@ static inline void fixture_open(const char *ini)
 	if (hub.registry == NULL || hub.params == NULL || hub.stmts == NULL || hub.dns == NULL || hub.auth_queries == NULL)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
+	TAILQ_INIT(&hub.cancels);
 }
 
 static inline void fixture_close(void)
@@ -132,6 +133,8 @@ static inline struct client *fixture_client(enum client_state state, const char 
 	c->params = paramset_ref(hub.no_params);
 	c->user = user == NULL ? NULL : registry_user(hub.registry, slice_of(user));
 	c->database = database == NULL ? NULL : registry_database(hub.registry, slice_of(database));
+	if (c->user != NULL)
+		c->user->nconsoles += client_is_on_console(c);
 	return c;
 }
 
