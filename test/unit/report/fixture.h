@@ -78,6 +78,7 @@ static inline void fixture_open(const char *ini)
 		.on_database_removed = ignore_database,
 		.on_auto_database = ignore_database,
 	};
+	struct strbuf problem;
 	const char *error;
 
 	hub = (struct hub){
@@ -94,6 +95,11 @@ static inline void fixture_open(const char *ini)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
 	TAILQ_INIT(&hub.cancels);
+	strbuf_init(&problem);
+	hub.listeners = listeners_open(hub.loop, &(struct listen_options){.addresses = "", .unix_dir = ""}, NULL, NULL,
+				       &problem);
+	if (hub.listeners == NULL)
+		abort();
 }
 
 static inline void fixture_close(void)
@@ -111,6 +117,7 @@ static inline void fixture_close(void)
 	registry_free(hub.registry);
 	auth_queries_free(hub.auth_queries);
 	dns_free(hub.dns);
+	listeners_close(&hub.listeners);
 	loop_free(hub.loop);
 }
 
