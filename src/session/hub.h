@@ -95,6 +95,7 @@ struct hub {
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
 	struct listeners *listeners;
+	struct listeners *http_listeners; /* NULL: none; a takeover passes them on too */
 	enum shutdown_mode shutdown;     /* written by session/shutdown.c */
 	bool is_ready;                   /* new clients are welcome: for those who choose where to connect to */
 	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
