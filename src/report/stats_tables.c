@@ -150,7 +150,8 @@ static enum told stats_averages_piece(const struct report *r, struct table_place
 }
 
 static const struct column stats_averages_columns[] = {STATS_AVERAGES_COLUMNS(TABLE_COLUMN)};
-const struct table table_stats_averages = TABLE_IN_PIECES("STATS_AVERAGES", stats_averages_columns, stats_averages_piece);
+const struct table table_stats_averages =
+	TABLE_IN_PIECES("STATS_AVERAGES", stats_averages_columns, stats_averages_piece);
 
 #define TOTALS_COLUMNS(X)                 \
 	X(name, TEXT, cell_text(name))    \
@@ -223,4 +224,5 @@ static enum told prepared_stats_piece(const struct report *r, struct table_place
 }
 
 static const struct column prepared_stats_columns[] = {PREPARED_STATS_COLUMNS(TABLE_COLUMN)};
-const struct table table_prepared_stats = TABLE_IN_PIECES("PREPARED_STATS", prepared_stats_columns, prepared_stats_piece);
+const struct table table_prepared_stats =
+	TABLE_IN_PIECES("PREPARED_STATS", prepared_stats_columns, prepared_stats_piece);

@@ -41,7 +41,7 @@ extern const struct subject_kind subject_hosts;
 /* Tells the row of one, if it has any; false when out of memory. */
 typedef bool subject_row(const struct report *r, struct row_sink *sink, const struct subject *s);
 
-/* The `piece` of a table with a row for each: of those that there are at the beginning, and still are when their turn comes. */
+/* The `piece` of a table of those that there are at the beginning, and still are when their turn comes. */
 enum told subjects_piece(const struct subject_kind *kind, const struct report *r, struct table_place *place,
 			 unsigned most, struct row_sink *sink, subject_row *row);
 
