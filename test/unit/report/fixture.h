@@ -78,6 +78,7 @@ static inline void fixture_open(const char *ini)
 		.on_database_removed = ignore_database,
 		.on_auto_database = ignore_database,
 	};
+	static const struct listen_options nowhere = {.addresses = "", .unix_dir = "", .unix_group = ""};
 	struct strbuf problem;
 	const char *error;
 
@@ -96,8 +97,7 @@ static inline void fixture_open(const char *ini)
 	hub.no_params = paramset_empty(hub.params);
 	TAILQ_INIT(&hub.cancels);
 	strbuf_init(&problem);
-	hub.listeners = listeners_open(hub.loop, &(struct listen_options){.addresses = "", .unix_dir = ""}, NULL, NULL,
-				       &problem);
+	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &problem);
 	if (hub.listeners == NULL)
 		abort();
 }
