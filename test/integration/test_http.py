@@ -283,7 +283,8 @@ def test_thousands_of_rows_come_in_pieces_and_all(make, path):
 def test_the_page_needs_nothing_from_elsewhere_and_may_not_either(web):
     answer = web.get("/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert not re.search(rb'(src|href)="', answer.body)
+    places = re.findall(rb'(?:src|href)="([^"]*)"', answer.body)
+    assert places and all(re.match(rb'/(?!/)|#|data:,$', place) for place in places)
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
@@ -447,6 +448,14 @@ def test_a_login_holds_until_its_secret_changes(make):
         assert web.get("/metrics").status == 401
     with Http(pooler.http_port, login=("stats", "another")) as web:
         assert web.get("/metrics").status == 200
+
+
+def test_a_visitor_who_may_look_is_asked_who_he_is_where_he_wants_to_log_in(shared, web):
+    answer = web.get("/login")
+    assert answer.status == 401 and answer.headers["WWW-Authenticate"].startswith("Basic ")
+    with as_admin(shared) as known:
+        answer = known.get("/login")
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
 
 
 def test_what_is_for_admins_is_not_for_those_who_look(shared):
