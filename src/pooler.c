@@ -1,15 +1,18 @@
 #include "pooler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/console.h"
+#include "admin/remote.h"
 #include "auth/support.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
 #include "http/server.h"
+#include "pool/applications.h"
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
@@ -125,7 +128,7 @@ static void on_database_changed(void *arg, struct database *db)
 	struct pooler *p = arg;
 
 	log_info("database %s: the server has changed, its connections will be replaced", db->name->text);
-	sweep_retire_servers(&p->hub, db, SERVERS_CHANGED);
+	sweep_retire_servers(&p->hub, db, SERVER_END_SERVER_REPLACED);
 }
 
 static void on_database_removed(void *arg, struct database *db)
@@ -182,6 +185,8 @@ static void apply_settings(struct pooler *p)
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
 	auth_queries_configure(p->hub.auth_queries, &queries);
+	if (!applications_resize(p->hub.applications, (size_t)s->stats_applications))
+		log_warning("stats_applications: out of memory, it stays as it was");
 	ev_timer_stop(p->hub.loop->ev, &p->stats);
 	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
 	ev_timer_again(p->hub.loop->ev, &p->stats);
@@ -249,7 +254,7 @@ void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
 	strbuf_init(&error);
 	if (cache == NULL)
 		strbuf_add_str(&error, "out of memory");
-	else if (tls_setup_load(cache, &conf->s, &setup, &error))
+	else if (http_check(&conf->s, &error) && tls_setup_load(cache, &conf->s, &setup, &error))
 		tls_setup_drop(&setup);
 	if (error.n > 0)
 		blame(conf, strbuf_slice(&error), problems);
@@ -265,7 +270,7 @@ static void use_tls(struct pooler *p, const struct tls_setup *setup)
 	p->hub.tls = *setup;
 	p->hub.loop->max_handshakes = (unsigned)hub_settings(&p->hub)->tls_handshakes_per_turn;
 	if (!tls_setup_same_servers(&old, setup))
-		sweep_retire_servers(&p->hub, NULL, SERVERS_CHANGED);
+		sweep_retire_servers(&p->hub, NULL, SERVER_END_SERVER_REPLACED);
 	tls_setup_drop(&old);
 }
 
@@ -277,7 +282,7 @@ static bool prepare(struct pooler *p, const struct conf *conf, struct tls_setup 
 
 	strbuf_init(&error);
 	ok = tls_setup_load(p->hub.tls_cache, &conf->s, tls, &error);
-	if (ok && !pooler_configure_log(&conf->s, &p->options, &error)) {
+	if (ok && !(http_prepare(p->http, &conf->s, &error) && pooler_configure_log(&conf->s, &p->options, &error))) {
 		tls_setup_drop(tls);
 		ok = false;
 	}
@@ -614,8 +619,10 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	if (hub->registry != NULL)
 		hosts_on_gone(registry_hosts(hub->registry), on_host_gone, p);
 	hub->params = params_new(conf->s.track_extra_parameters, &why);
-	if (hub->params != NULL)
+	if (hub->params != NULL) {
 		hub->no_params = paramset_empty(hub->params);
+		hub->applications = applications_new(hub->params, (size_t)conf->s.stats_applications);
+	}
 	if (hub->loop != NULL)
 		hub->dns = dns_new(hub->loop, &dns, &why);
 	if (hub->dns != NULL)
@@ -624,10 +631,22 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
 	if (hub->clients != NULL && hub->servers != NULL && hub->stmts != NULL && hub->keys != NULL &&
 	    hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL && hub->no_params != NULL &&
-	    hub->auth_queries != NULL)
+	    hub->applications != NULL && hub->auth_queries != NULL)
 		return true;
 	strbuf_add_str(error, why);
 	return false;
+}
+
+static void run_command(void *arg, struct slice sql, const char *who, struct http_result *result)
+{
+	struct pooler *p = arg;
+	struct remote_answer answer;
+
+	remote_run(&p->console, sql, who, &answer);
+	result->outcome = answer.outcome == REMOTE_DONE ? HTTP_COMMAND_DONE :
+			  answer.outcome == REMOTE_BEGUN ? HTTP_COMMAND_BEGUN : HTTP_COMMAND_REFUSED;
+	snprintf(result->sqlstate, sizeof(result->sqlstate), "%s", answer.sqlstate);
+	snprintf(result->message, sizeof(result->message), "%s", answer.message);
 }
 
 /* Sockets that the service manager has passed are all for clients. */
@@ -635,6 +654,7 @@ static bool answer_http(struct pooler *p, struct strbuf *error)
 {
 	struct inherited *inherited = p->options.take_all ? NULL : p->options.inherited;
 
+	p->http_actions = (struct http_actions){.run_command = run_command, .arg = p};
 	p->http = http_new(&p->hub, &p->console.report, &p->http_actions, inherited, error);
 	p->hub.http_listeners = http_listeners(p->http);
 	return error->n == 0;
@@ -747,6 +767,7 @@ void pooler_free(struct pooler *p)
 	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
+	applications_free(&hub->applications);
 	params_free(hub->params);
 	stmts_free(&hub->stmts);
 	keycache_free(&hub->keys);

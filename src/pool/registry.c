@@ -398,15 +398,29 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	return &dp->pool;
 }
 
-struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice user)
+static struct pool *pool_of(struct database_pool *dp)
 {
-	struct database *db = find_database(r, database);
+	return dp == NULL ? NULL : &dp->pool;
+}
+
+struct pool *registry_pool_named(const struct registry *r, struct slice database, struct slice user)
+{
+	const struct database *db = find_database(r, database);
 	struct user *key = registry_find_user(r, user);
 	struct database_pool *dp = NULL;
 
 	if (db != NULL && key != NULL)
 		HASH_FIND_PTR(db->pools, &key, dp);
-	return dp == NULL ? NULL : &dp->pool;
+	return pool_of(dp);
+}
+
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice name)
+{
+	const struct database *db = registry_find_database(r, database);
+
+	if (db == NULL)
+		return NULL;
+	return registry_pool_named(r, database, db->conf->user != NULL ? slice_of(db->conf->user) : name);
 }
 
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)
@@ -432,11 +446,6 @@ struct user *registry_next_user(const struct registry *r, struct user *previous)
 static struct database_pool *entry_of(struct pool *pool)
 {
 	return (struct database_pool *)((char *)pool - offsetof(struct database_pool, pool));
-}
-
-static struct pool *pool_of(struct database_pool *dp)
-{
-	return dp == NULL ? NULL : &dp->pool;
 }
 
 struct pool *registry_next_pool(const struct registry *r, struct pool *previous)
@@ -469,7 +478,7 @@ void registry_turn_stats(struct registry *r)
 	struct database_pool *dp;
 
 	TAILQ_FOREACH(dp, &r->pools, link)
-		stats_turn(&dp->pool.stats);
+		pool_turn_stats(&dp->pool);
 	for (struct database *db = r->databases; db != NULL; db = db->hh.next)
 		stats_turn(&db->gone);
 	stats_turn(&r->gone);

@@ -44,8 +44,8 @@ uint32_t column_oid(enum column_type type);
 int16_t column_size(enum column_type type);
 
 struct cell {
-	enum { CELL_NULL, CELL_NUMBER, CELL_TEXT, CELL_TIME } kind;
-	int64_t number;              /* NUMBER; TIME: microseconds since 1970 */
+	enum { CELL_NULL, CELL_NUMBER, CELL_RATIO, CELL_TEXT, CELL_TIME } kind;
+	int64_t number;              /* NUMBER; RATIO: ten thousandths; TIME: microseconds since 1970 */
 	struct slice text;           /* TEXT */
 };
 
@@ -57,6 +57,17 @@ static inline struct cell cell_null(void)
 static inline struct cell cell_number(int64_t number)
 {
 	return (struct cell){.kind = CELL_NUMBER, .number = number};
+}
+
+#define CELL_RATIO_ONE 10000
+
+/* For NUMERIC columns, with four digits behind the point; null when there is no whole. */
+static inline struct cell cell_ratio(uint64_t part, uint64_t whole)
+{
+	if (whole == 0)
+		return cell_null();
+	return (struct cell){.kind = CELL_RATIO,
+			     .number = (int64_t)((double)part / (double)whole * CELL_RATIO_ONE + 0.5)};
 }
 
 static inline struct cell cell_slice(struct slice text)

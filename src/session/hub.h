@@ -25,6 +25,7 @@
 #include "session/drain.h"
 #include "session/tls_setup.h"
 
+struct applications;
 struct auth_queries;
 struct cancel_request;
 struct client;
@@ -81,6 +82,7 @@ struct hub {
 	struct slab *clients, *servers;
 	struct addrbook own_ends;        /* addresses that clients have connected to */
 	struct params *params;
+	struct applications *applications; /* what is counted by application_name */
 	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */
 	struct keycache *keys;

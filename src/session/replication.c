@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "proto/msg.h"
 #include "proto/startup.h"
 #include "session/client_login.h"
 #include "session/server.h"
@@ -144,7 +145,7 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	struct pool *pool = s->slot.pool;
 
 	if (c == NULL) {
-		server_close(s, "client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	s->phase = SERVER_READY;
@@ -153,7 +154,7 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	pool_server_enter(&s->slot, POOL_SERVER_ACTIVE);
 	client_login_greet(c, welcome, s->params);
 	if (c->state == CLIENT_CLOSED) {
-		server_close(s, "client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	server_link(s, c);
@@ -162,12 +163,37 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	pool_session_fill(pool);
 }
 
+/* A walsender answers these with ReadyForQuery; the extended protocol it refuses, up to the Sync. */
+void replication_note_sent(struct server *s, char type)
+{
+	if (type == 'Q' || type == 'S' || type == 'F')
+		s->nreplica_owed++;
+}
+
+/* CopyBothResponse begins a stream; COPY in one direction is a base backup, or a table's rows. */
+void replication_note_reply(struct server *s, const struct msg *m)
+{
+	if (m->type == 'W')
+		s->is_streaming = true;
+	if (m->type != 'Z' || m->len != 1)
+		return;
+	s->status = (char)m->body[0];
+	s->is_streaming = false;
+	if (s->nreplica_owed > 0)
+		s->nreplica_owed--;
+}
+
+bool replication_is_at_rest(const struct server *s)
+{
+	return s->nreplica_owed == 0 && server_is_between_transactions(s);
+}
+
 bool replication_make_room(struct pool *pool)
 {
 	struct pool_server *slot = TAILQ_LAST(&pool->idle, pool_servers);
 
 	if (slot == NULL || next_client(pool_session(pool)->hub, pool) == NULL)
 		return false;
-	server_destroy(server_of_slot(slot), "evicted: a replication connection needs its place");
+	server_destroy(server_of_slot(slot), SERVER_END_EVICTED_FOR_REPLICATION);
 	return true;
 }

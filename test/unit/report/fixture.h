@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "control/auth_query.h"
+#include "pool/applications.h"
 #include "pool/registry.h"
 #include "pool/stmts.h"
 #include "proto/params.h"
@@ -22,14 +23,14 @@ static struct hub hub;
 static inline bool accept_pool(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
-	return true;
+	pool->session = calloc(1, sizeof(struct pool_session));
+	return pool->session != NULL;
 }
 
-static inline void ignore_freed(void *arg, struct pool *pool)
+static inline void free_session(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
+	free(pool->session);
 }
 
 static inline bool accept_user(void *arg, struct user *user)
@@ -71,7 +72,7 @@ static inline void fixture_open(const char *ini)
 {
 	static const struct registry_hooks hooks = {
 		.on_pool = accept_pool,
-		.on_pool_freed = ignore_freed,
+		.on_pool_freed = free_session,
 		.on_user = accept_user,
 		.on_user_freed = ignore_user,
 		.on_database_changed = ignore_database,
@@ -100,6 +101,7 @@ static inline void fixture_open(const char *ini)
 	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &problem);
 	if (hub.listeners == NULL)
 		abort();
+	hub.applications = applications_new(hub.params, 50);
 }
 
 static inline void fixture_close(void)
@@ -112,6 +114,7 @@ static inline void fixture_close(void)
 	slab_free(hub.clients);
 	slab_free(hub.servers);
 	paramset_unref(hub.params, &hub.no_params);
+	applications_free(&hub.applications);
 	params_free(hub.params);
 	stmts_free(&hub.stmts);
 	registry_free(hub.registry);

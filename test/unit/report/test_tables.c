@@ -115,6 +115,16 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
 	assert_columns(&table_prepared_stats,
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
+	assert_columns(&table_pool_stats,
+		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
+		       "open i, reuse_ratio N, load_factor N, oldest_wait_us q, client_closes q, login_failures q, "
+		       "timeouts q, pins q");
+	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
+	assert_columns(&table_latency,
+		       "database s, user s, kind s, count q, p50 q, p90 q, p99 q, p99_9 q, max q, mean q");
+	assert_columns(&table_applications,
+		       "application_name s, clients i, transactions q, queries q, transaction_time_us q, query_time_us q, "
+		       "wait_time_us q");
 	assert_columns(&table_clients_ext,
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
@@ -195,8 +205,9 @@ static void stats_are_summed_over_a_databases_pools(void **state)
 	struct pool *one = fixture_pool("shop", "ann"), *other = fixture_pool("shop", "bob");
 
 	(void)state;
-	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
-	other->stats.now = (struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400};
+	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+	other->stats.now =
+		(struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400, 1500, 1600};
 	console.now.query_count = console.now.xact_count = 7;
 	assert_rows(&table_stats_totals,
 		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0\n"
@@ -214,11 +225,11 @@ static void averages_are_of_the_last_whole_period(void **state)
 	struct pool *pool = fixture_pool("shop", "ann");
 
 	(void)state;
-	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 0, 0, 0};
+	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 0, 0, 0, 0, 0};
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0});
+	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0, 0, 0});
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 0, 0, 0});
+	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 0, 0, 0, 0, 0});
 	assert_rows(&table_stats_averages,
 		    "pgbouncer|0|0|0|0|0|0|0|0|0|0|0\n"
 		    "shop|2|3|4|5|6|100|200|20|7|8|9\n");
@@ -356,7 +367,7 @@ static void lists_count_what_the_tables_have(void **state)
 static void totals_keep_what_removed_databases_had(void **state)
 {
 	(void)state;
-	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 	console.now.query_count = 1;
 	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\n"));
 	assert_rows(&table_totals,
@@ -369,13 +380,115 @@ static void totals_keep_what_removed_databases_had(void **state)
 	assert_rows(&table_stats_totals, "pgbouncer|0|0|1|0|0|0|0|0|0|0|0\n");
 }
 
+static void pools_tell_how_well_they_do(void **state)
+{
+	struct pool *pool = fixture_pool("two", "bob");
+	struct pool_counts *c = &pool_session(pool)->counts;
+
+	(void)state;
+	fixture_server(pool, POOL_SERVER_ACTIVE);
+	fixture_server(pool, POOL_SERVER_IDLE);
+	pool->stats.now.pool_hits = 10;
+	pool->stats.now.pool_misses = 3;
+	pool->stats.now.server_assignment_count = 12;
+	c->created = 4;
+	c->closed[SERVER_END_LIFETIME] = c->closed[SERVER_END_KILL] = 1;
+	c->client_closes[CLOSE_QUERY_TIMEOUT] = 5;
+	c->client_closes[CLOSE_CLIENT_QUIT] = 6;
+	c->login_failures[CLOSE_LOGIN_TIMEOUT_DOWN] = 7;
+	c->pins[PIN_PIPELINE] = 8;
+	fixture_pool("shop", "cid");
+	assert_rows(&table_pool_stats,
+		    "shop|cid|0|0|0|20|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
+		    "two|bob|1|1|0|7|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
+	assert_rows(&table_pool_events,
+		    "two|bob|server_closed|LIFETIME|server lifetime over|1\n"
+		    "two|bob|server_closed|KILL|database removed|1\n"
+		    "two|bob|client_closed|CLIENT_QUIT|client close request|6\n"
+		    "two|bob|client_closed|QUERY_TIMEOUT|query_timeout|5\n"
+		    "two|bob|login_failed|LOGIN_TIMEOUT_DOWN|client_login_timeout (server down)|7\n"
+		    "two|bob|pinned|PIPELINE|the client has asked for more already|8\n");
+}
+
+static void a_pool_that_opens_more_than_it_gives_out_reuses_nothing(void **state)
+{
+	struct pool *pool = fixture_pool("two", "bob");
+
+	(void)state;
+	pool_session(pool)->counts.created = 3;
+	pool->stats.now.server_assignment_count = 2;
+	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
+}
+
+static void latencies_are_of_all_pools_and_of_each(void **state)
+{
+	struct pool *one = fixture_pool("two", "bob"), *other = fixture_pool("shop", "ann");
+
+	(void)state;
+	for (int i = 0; i < 98; i++)
+		pool_record(one, LATENCY_QUERY, 40);
+	pool_record(other, LATENCY_QUERY, 5);
+	pool_turn_stats(other);
+	pool_record(other, LATENCY_QUERY, 70000);
+	pool_record(other, LATENCY_LOGIN, 9);
+	assert_rows(&table_latency,
+		    "~|~|wait|0|~|~|~|~|~|~\n"
+		    "~|~|query|100|43|43|43|70000|70000|739\n"
+		    "~|~|transaction|0|~|~|~|~|~|~\n"
+		    "~|~|connect|0|~|~|~|~|~|~\n"
+		    "~|~|login|1|9|9|9|9|9|9\n"
+		    "shop|ann|query|2|5|70000|70000|70000|70000|35002\n"
+		    "shop|ann|login|1|9|9|9|9|9|9\n"
+		    "two|bob|query|98|40|40|40|40|40|40\n");
+	pool_turn_stats(one);
+	pool_turn_stats(one);
+	pool_turn_stats(other);
+	pool_turn_stats(other);
+	assert_rows(&table_latency,
+		    "~|~|wait|0|~|~|~|~|~|~\n"
+		    "~|~|query|0|~|~|~|~|~|~\n"
+		    "~|~|transaction|0|~|~|~|~|~|~\n"
+		    "~|~|connect|0|~|~|~|~|~|~\n"
+		    "~|~|login|0|~|~|~|~|~|~\n");
+}
+
+static struct client *client_named(enum client_state state, const char *name)
+{
+	struct client *c = fixture_client(state, "shop", "ann");
+	int i = params_find(hub.params, SLICE_LIT("application_name"));
+
+	assert_true(paramset_change(hub.params, &c->params, (size_t)i, slice_of(name)));
+	return c;
+}
+
+static void applications_come_by_transactions_and_the_others_last(void **state)
+{
+	struct client *few = client_named(CLIENT_IDLE, "few"), *many = client_named(CLIENT_ACTIVE, "many");
+	struct application *app;
+
+	(void)state;
+	app = applications_of(hub.applications, few->params);
+	app->transactions = 1;
+	app->queries = 2;
+	app->wait_time = 3;
+	applications_of(hub.applications, many->params)->transactions = 10;
+	hub.applications->places[0].query_time = 7;
+	client_named(CLIENT_WAITING, "many");
+	client_named(CLIENT_CONSOLE, "many");
+	client_named(CLIENT_IDLE, "has run nothing");
+	assert_rows(&table_applications,
+		    "many|2|10|0|0|0|0\n"
+		    "few|1|1|2|0|0|3\n"
+		    "other|1|0|0|0|7|0\n");
+}
+
 static void the_line_for_the_log_has_pgbouncers_wording(void **state)
 {
 	struct pool *pool = fixture_pool("shop", "ann");
 	struct strbuf line;
 
 	(void)state;
-	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0};
+	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0, 0, 0};
 	stats_turn(&pool->stats);
 	strbuf_init(&line);
 	stats_line_print(&hub, &line);
@@ -725,6 +838,10 @@ int main(void)
 		TEST(what_goes_while_a_table_is_told_is_left_out),
 		TEST(lists_count_what_the_tables_have),
 		TEST(totals_keep_what_removed_databases_had),
+		TEST(pools_tell_how_well_they_do),
+		TEST(a_pool_that_opens_more_than_it_gives_out_reuses_nothing),
+		TEST(latencies_are_of_all_pools_and_of_each),
+		TEST(applications_come_by_transactions_and_the_others_last),
 		TEST(the_line_for_the_log_has_pgbouncers_wording),
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
