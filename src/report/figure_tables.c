@@ -60,7 +60,8 @@ static bool pool_stats_row(const struct report *r, struct row_sink *sink, const 
 	return true;
 }
 
-static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most,
+				  struct row_sink *sink)
 {
 	return subjects_piece(&subject_pools, r, place, most, sink, pool_stats_row);
 }
@@ -108,7 +109,8 @@ static bool pool_events_rows(const struct report *r, struct row_sink *sink, cons
 	return true;
 }
 
-static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most,
+				   struct row_sink *sink)
 {
 	return subjects_piece(&subject_pools, r, place, most, sink, pool_events_rows);
 }

@@ -255,15 +255,15 @@ static void to_look_for_users_and_pools_makes_none(void **state)
 	(void)state;
 	open_with(two);
 	assert_null(registry_find_user(registry, SLICE_LIT("ann")));
-	assert_null(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")));
 	p = pool("shop", "ann");
 	assert_ptr_equal(registry_find_user(registry, SLICE_LIT("ann")), p->user);
-	assert_ptr_equal(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
-	assert_null(registry_find_pool(registry, SLICE_LIT("books"), SLICE_LIT("ann")));
-	assert_null(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("bob")));
-	assert_null(registry_find_pool(registry, SLICE_LIT("elsewhere"), SLICE_LIT("ann")));
+	assert_ptr_equal(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_null(registry_pool_named(registry, SLICE_LIT("books"), SLICE_LIT("ann")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("bob")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("elsewhere"), SLICE_LIT("ann")));
 	reload("[databases]\nbooks = host=127.0.0.1\n[pgbouncer]\n");
-	assert_ptr_equal(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_ptr_equal(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
 	assert_int_equal(registry_pool_count(registry), 1);
 }
 
