@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
+#include "http/server.h"
 #include "pool/applications.h"
 #include "pool/stmts.h"
 #include "process/notify.h"
@@ -40,6 +41,8 @@ struct pooler {
 	struct console console;
 	char *pam_confdir;               /* auth_pam_confdir at start; the helper keeps the pointer */
 	struct admin_actions actions;
+	struct http *http;               /* NULL: none */
+	struct http_actions http_actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
 	ev_timer stats;
 	struct notify notify;
@@ -201,6 +204,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	registry_reload(p->hub.registry, conf);
 	timeouts_renew(&p->hub);
 	apply_settings(p);
+	http_apply_settings(p->http);
 	host_checks_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
 	sweep_close_retired(&p->hub);
@@ -427,6 +431,8 @@ static void hand_over(void *arg, uint32_t pid)
 
 	log_info("process %u has taken over, shutting down", pid);
 	listeners_hand_over(p->hub.listeners);
+	if (p->hub.http_listeners != NULL)
+		listeners_hand_over(p->hub.http_listeners);
 	p->options.on_handed_over(p->options.arg);
 	notify_replaced(&p->notify, (pid_t)pid);
 	shutdown_begin(&p->hub, mode_of_term(p), true);
@@ -629,6 +635,16 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	return false;
 }
 
+/* Sockets that the service manager has passed are all for clients. */
+static bool answer_http(struct pooler *p, struct strbuf *error)
+{
+	struct inherited *inherited = p->options.take_all ? NULL : p->options.inherited;
+
+	p->http = http_new(&p->hub, &p->console.report, &p->http_actions, inherited, error);
+	p->hub.http_listeners = http_listeners(p->http);
+	return error->n == 0;
+}
+
 static bool start(struct pooler *p, struct strbuf *error)
 {
 	const struct settings *s = hub_settings(&p->hub);
@@ -644,7 +660,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	console_init(&p->console, &p->hub, &p->actions);
 	ev_init(&p->stats, on_stats);
 	p->stats.data = p;
-	if (!listen_as_configured(p, error))
+	if (!listen_as_configured(p, error) || !answer_http(p, error))
 		return false;
 	watch_signal(p, &p->on_hup, SIGHUP, on_hangup);
 	watch_signal(p, &p->on_int, SIGINT, on_end);
@@ -683,6 +699,8 @@ struct pooler *pooler_new(struct conf *conf, const struct pooler_options *option
 void pooler_own_sockets(struct pooler *p)
 {
 	listeners_own(p->hub.listeners);
+	if (p->hub.http_listeners != NULL)
+		listeners_own(p->hub.http_listeners);
 }
 
 static void print_status(void *arg, struct strbuf *out)
@@ -716,6 +734,7 @@ void pooler_free(struct pooler *p)
 	struct hub *hub = &p->hub;
 
 	listeners_close(&hub->listeners);
+	http_free(&p->http);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
 		notify_stop(&p->notify);

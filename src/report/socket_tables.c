@@ -13,7 +13,7 @@
 struct socket_row {
 	const char *type, *user, *database, *state;
 	enum replication replication;
-	const struct addr *peer;
+	const struct addr *peer, *own_end; /* own_end NULL: the kernel is to be asked */
 	int fd, unix_port;           /* the port shown for a Unix socket, part of whose name it is */
 	uint64_t connected_at, request_at, waited_us;
 	bool close_needed;
@@ -34,8 +34,8 @@ struct socket_row {
 	X(state, TEXT, cell_text(s->state))                                       \
 	X(addr, TEXT, host_cell(s->peer, addr))                                   \
 	X(port, INT4, port_cell(s->peer, s->unix_port))                           \
-	X(local_addr, TEXT, host_cell(&self, local_addr))                         \
-	X(local_port, INT4, port_cell(&self, s->unix_port))                       \
+	X(local_addr, TEXT, host_cell(own_end, local_addr))                       \
+	X(local_port, INT4, port_cell(own_end, s->unix_port))                     \
 	X(connect_time, TIME, cell_time(s->connected_at))                         \
 	X(request_time, TIME, cell_time(s->request_at))                           \
 	X(wait, INT4, cell_number((int64_t)(s->waited_us / CLOCK_SECOND)))        \
@@ -79,8 +79,10 @@ static struct cell pointer_cell(const void *p, char room[CELL_ROOM])
 	struct strbuf text;
 
 	strbuf_init_fixed(&text, room, CELL_ROOM);
-	if (p != NULL)
-		strbuf_addf(&text, "%p", p);
+	if (p != NULL) {
+		strbuf_add_str(&text, "0x");
+		strbuf_add_hex(&text, (uintptr_t)p);
+	}
 	return cell_slice(strbuf_slice(&text));
 }
 
@@ -108,9 +110,13 @@ static void tell(const struct report *r, struct row_sink *sink, const struct soc
 {
 	char addr[CELL_ROOM], local_addr[CELL_ROOM], ptr[CELL_ROOM], link[CELL_ROOM], tls[CELL_ROOM];
 	int64_t received = (int64_t)buf_bytes(s->conn->in), unsent = (int64_t)buf_bytes(s->conn->out);
-	struct addr self;
+	const struct addr *own_end = s->own_end;
+	struct addr asked;
 
-	addr_of_self(&self, s->fd);
+	if (own_end == NULL) {
+		addr_of_self(&asked, s->fd);
+		own_end = &asked;
+	}
 	sink->on_row(sink, (const struct cell[]){SOCKET_COLUMNS(TABLE_CELL) BUFFER_COLUMNS(TABLE_CELL)});
 }
 
@@ -161,6 +167,7 @@ static struct socket_row row_of_client(const struct report *r, const struct clie
 		.state = state,
 		.replication = c->replication,
 		.peer = &c->peer,
+		.own_end = addrbook_at(&r->hub->own_ends, c->own_end),
 		.fd = conn_fd(&c->conn),
 		.unix_port = r->listen_port,
 		.connected_at = c->connected_at,

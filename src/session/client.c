@@ -244,6 +244,7 @@ static const struct conn_ops ops = {
 void client_accept(struct hub *hub, int fd, bool is_unix)
 {
 	struct client *c = slab_take(hub->clients);
+	struct addr own_end;
 
 	if (c == NULL) {
 		close(fd);
@@ -255,6 +256,8 @@ void client_accept(struct hub *hub, int fd, bool is_unix)
 	c->is_unix = is_unix;
 	c->params = paramset_ref(hub->no_params);
 	addr_of_peer(&c->peer, fd);
+	addr_of_self(&own_end, fd);
+	c->own_end = addrbook_note(&hub->own_ends, &own_end);
 	if (!is_unix)
 		tcp_apply(fd, &hub->tcp);
 	hub->nlogins++;

@@ -11,6 +11,7 @@
 #include "auth/keys.h"
 #include "auth/client_auth.h"
 #include "auth/helper.h"
+#include "base/addrbook.h"
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "net/dns.h"
@@ -79,6 +80,7 @@ struct hub {
 	struct dns *dns;
 	struct registry *registry;
 	struct slab *clients, *servers;
+	struct addrbook own_ends;        /* addresses that clients have connected to */
 	struct params *params;
 	struct applications *applications; /* what is counted by application_name */
 	struct stmts *stmts;             /* prepared statements, of all clients and servers */
@@ -95,6 +97,7 @@ struct hub {
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
 	struct listeners *listeners;
+	struct listeners *http_listeners; /* NULL: none; a takeover passes them on too */
 	enum shutdown_mode shutdown;     /* written by session/shutdown.c */
 	bool is_ready;                   /* new clients are welcome: for those who choose where to connect to */
 	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */

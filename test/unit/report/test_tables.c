@@ -82,6 +82,7 @@ static void assert_columns(const struct table *table, const char *expected)
 	static const char *const types[] = {
 		[COLUMN_TEXT] = "s", [COLUMN_INT4] = "i", [COLUMN_INT8] = "q",
 		[COLUMN_NUMERIC] = "N", [COLUMN_TIME] = "T", [COLUMN_BYTEA] = "b",
+		[COLUMN_RATIO] = "R",
 	};
 	struct strbuf text;
 
@@ -104,7 +105,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
 	assert_columns(&table_pool_stats,
 		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
-		       "open i, reuse_ratio N, load_factor N, oldest_wait_us q, client_closes q, login_failures q, "
+		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
 		       "timeouts q, pins q");
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
@@ -455,6 +456,29 @@ static void a_time_is_local_and_names_its_zone(void **state)
 	assert_true(slice_is(text, "2026-03-01 12:00:07 UTC"));
 }
 
+static void times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks(void **state)
+{
+	/* The end of summer time in 2026, and the first minute. */
+	static const time_t around[] = {1792890000, 0};
+	char room[CELL_ROOM], expected[CELL_ROOM];
+
+	(void)state;
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+		for (time_t t = around[i] - 7200; t <= around[i] + 7200; t += 29) {
+			const struct cell cell = {.kind = CELL_TIME, .number = t * (int64_t)CLOCK_SECOND};
+			struct tm tm;
+
+			localtime_r(&t, &tm);
+			strftime(expected, sizeof(expected), "%Y-%m-%d %H:%M:%S %Z", &tm);
+			assert_string_equal(cell_print(&cell, room).p, expected);
+		}
+	}
+	setenv("TZ", "UTC", 1);
+	tzset();
+}
+
 static void hosts_are_those_that_databases_name(void **state)
 {
 	struct host *first = registry_database(hub.registry, SLICE_LIT("two"))->hosts[0];
@@ -676,6 +700,7 @@ int main(void)
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
 		TEST(a_time_is_local_and_names_its_zone),
+		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
 		TEST(hosts_are_those_that_databases_name),
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(prepared_statements_come_by_id_with_who_has_them),
