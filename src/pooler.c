@@ -1,9 +1,11 @@
 #include "pooler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/console.h"
+#include "admin/remote.h"
 #include "auth/support.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -252,7 +254,7 @@ void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
 	strbuf_init(&error);
 	if (cache == NULL)
 		strbuf_add_str(&error, "out of memory");
-	else if (tls_setup_load(cache, &conf->s, &setup, &error))
+	else if (http_check(&conf->s, &error) && tls_setup_load(cache, &conf->s, &setup, &error))
 		tls_setup_drop(&setup);
 	if (error.n > 0)
 		blame(conf, strbuf_slice(&error), problems);
@@ -280,7 +282,7 @@ static bool prepare(struct pooler *p, const struct conf *conf, struct tls_setup 
 
 	strbuf_init(&error);
 	ok = tls_setup_load(p->hub.tls_cache, &conf->s, tls, &error);
-	if (ok && !pooler_configure_log(&conf->s, &p->options, &error)) {
+	if (ok && !(http_prepare(p->http, &conf->s, &error) && pooler_configure_log(&conf->s, &p->options, &error))) {
 		tls_setup_drop(tls);
 		ok = false;
 	}
@@ -604,7 +606,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->on_quiet_arg = p;
 	hub->looked_up_type = SECRET_SCRAM;
 	sys_random(hub->mock_key, sizeof(hub->mock_key));
-	sys_random(hub->cancel_secret, sizeof(hub->cancel_secret));
+	sys_random(&hub->cancel_secret, sizeof(hub->cancel_secret));
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
@@ -635,11 +637,24 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	return false;
 }
 
+static void run_command(void *arg, struct slice sql, const char *who, struct http_result *result)
+{
+	struct pooler *p = arg;
+	struct remote_answer answer;
+
+	remote_run(&p->console, sql, who, &answer);
+	result->outcome = answer.outcome == REMOTE_DONE ? HTTP_COMMAND_DONE :
+			  answer.outcome == REMOTE_BEGUN ? HTTP_COMMAND_BEGUN : HTTP_COMMAND_REFUSED;
+	snprintf(result->sqlstate, sizeof(result->sqlstate), "%s", answer.sqlstate);
+	snprintf(result->message, sizeof(result->message), "%s", answer.message);
+}
+
 /* Sockets that the service manager has passed are all for clients. */
 static bool answer_http(struct pooler *p, struct strbuf *error)
 {
 	struct inherited *inherited = p->options.take_all ? NULL : p->options.inherited;
 
+	p->http_actions = (struct http_actions){.run_command = run_command, .arg = p};
 	p->http = http_new(&p->hub, &p->console.report, &p->http_actions, inherited, error);
 	p->hub.http_listeners = http_listeners(p->http);
 	return error->n == 0;

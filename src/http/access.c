@@ -71,13 +71,13 @@ enum access access_anonymous(const struct hub *hub, struct exchange *x)
 
 /* --- logging in --- */
 
-static enum access access_of_user(const struct hub *hub, struct slice user)
+enum access access_of_user(const struct hub *hub, const char *user)
 {
 	const struct settings *s = hub_settings(hub);
 
-	if (slice_in_list(slice_of(s->admin_users), user, false))
+	if (slice_in_list(slice_of(s->admin_users), slice_of(user), false))
 		return ACCESS_ADMIN;
-	return slice_in_list(slice_of(s->stats_users), user, false) ? ACCESS_LOOK : ACCESS_NONE;
+	return slice_in_list(slice_of(s->stats_users), slice_of(user), false) ? ACCESS_LOOK : ACCESS_NONE;
 }
 
 /* The exchange of a client that is asked for its password in the clear. */
@@ -113,18 +113,17 @@ static bool verify(struct hub *hub, const char *user, const char *password)
 	return ok;
 }
 
-bool access_login(struct hub *hub, struct exchange *x, struct guest *guest)
+void access_check_password(struct hub *hub, struct exchange *x, struct guest *guest)
 {
 	char *password = NULL, *user = MHD_basic_auth_get_username_password(x->connection, &password);
 
 	*guest = (struct guest){.access = ACCESS_NONE};
 	if (user != NULL && password != NULL && strlen(user) < sizeof(guest->user) && verify(hub, user, password)) {
 		snprintf(guest->user, sizeof(guest->user), "%s", user);
-		guest->access = access_of_user(hub, slice_of(user));
+		guest->access = access_of_user(hub, user);
 	}
 	if (password != NULL)
 		sys_wipe(password, strlen(password));
 	MHD_free(password);
 	MHD_free(user);
-	return header(x, MHD_HTTP_HEADER_AUTHORIZATION) != NULL;
 }

@@ -22,5 +22,8 @@ struct guest {
 /* What may be done without logging in. */
 enum access access_anonymous(const struct hub *hub, struct exchange *x);
 
-/* With the name and password of the request. False: it has none. */
-bool access_login(struct hub *hub, struct exchange *x, struct guest *guest);
+/* Of somebody who has proved who he is. */
+enum access access_of_user(const struct hub *hub, const char *user);
+
+/* With the name and password of the request. Takes as long for unknown users as for known ones. */
+void access_check_password(struct hub *hub, struct exchange *x, struct guest *guest);

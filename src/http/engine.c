@@ -182,10 +182,15 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 	*context = NULL;
 }
 
+/* The library does not count it among those that it wants to be called for. */
 void engine_resume(struct exchange *x)
 {
+	struct engine *e = x->visit->engine;
+
 	MHD_resume_connection(x->connection);
-	call_again(x->visit->engine);
+	ev_timer_stop(e->loop->ev, &e->again);
+	ev_timer_set(&e->again, 0., 0.);
+	ev_timer_start(e->loop->ev, &e->again);
 }
 
 /* ------------------------------------------------------------------ whole */
@@ -201,9 +206,12 @@ static void on_message(void *arg, const char *format, va_list ap)
 static struct MHD_Daemon *start(struct engine *e, const struct engine_options *o)
 {
 	const unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	/* As little as TLS 1.2 still allows. */
+	static char priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->certificate},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
 		{MHD_OPTION_END, 0, NULL},
 	};
 	bool has_tls = o->certificate != NULL;
@@ -214,7 +222,13 @@ static struct MHD_Daemon *start(struct engine *e, const struct engine_options *o
 				MHD_OPTION_NOTIFY_COMPLETED, on_completed, e,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_OF_CONNECTION,
 				MHD_OPTION_CONNECTION_LIMIT, NO_LIMIT,
-				MHD_OPTION_ARRAY, has_tls ? tls : tls + 2, MHD_OPTION_END);
+				MHD_OPTION_ARRAY, has_tls ? tls : tls + 3, MHD_OPTION_END);
+}
+
+static void refuse(const struct engine_options *o, struct strbuf *error)
+{
+	strbuf_add_str(error, o->certificate != NULL ? "http_tls_cert_file: it cannot be used with http_tls_key_file" :
+						       "http_listen_addr: libmicrohttpd cannot be started");
 }
 
 static bool watch(struct engine *e)
@@ -246,10 +260,22 @@ struct engine *engine_new(struct loop *loop, const struct engine_options *option
 	e->deadlines = deadline_list(loop, ENGINE_EXCHANGE_SECONDS * CLOCK_SECOND, on_deadline);
 	e->daemon = e->deadlines == NULL ? NULL : start(e, options);
 	if (e->daemon == NULL || !watch(e)) {
-		strbuf_add_str(error, "libmicrohttpd cannot be started");
+		refuse(options, error);
 		engine_free(&e);
 	}
 	return e;
+}
+
+bool engine_check(const struct engine_options *options, struct strbuf *error)
+{
+	struct engine e = {0};
+	struct MHD_Daemon *daemon = start(&e, options);
+
+	if (daemon != NULL)
+		MHD_stop_daemon(daemon);
+	else
+		refuse(options, error);
+	return daemon != NULL;
 }
 
 void engine_free(struct engine **engine)

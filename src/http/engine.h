@@ -16,7 +16,7 @@
 #include "net/loop.h"
 
 /* From when a connection is accepted, or has got an answer, until it has got the next one. */
-#define ENGINE_EXCHANGE_SECONDS 20
+#define ENGINE_EXCHANGE_SECONDS 10
 
 /* The longest body of a request. */
 #define ENGINE_BODY_MAX 4096
@@ -54,9 +54,12 @@ struct engine_options {
 	const char *certificate, *key;
 };
 
-/* NULL, with *error, when the library refuses, be it the certificate. */
+/* NULL, with *error, when the library refuses, which is because of the certificate or the key. */
 struct engine *engine_new(struct loop *loop, const struct engine_options *options, const struct engine_ops *ops,
 			  void *arg, struct strbuf *error);
+
+/* Whether engine_new() would accept the certificate. False with *error. */
+bool engine_check(const struct engine_options *options, struct strbuf *error);
 
 /* Closes all connections. Not from within its callbacks. NULL is allowed. */
 void engine_free(struct engine **engine);

@@ -67,6 +67,9 @@ enum MHD_Result respond_pieces(struct exchange *x, const char *type, struct piec
 
 	if (r == NULL)
 		return respond_error(x, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
+	/* The library ends the body that it does not send, too. */
+	if (strcmp(x->method, MHD_HTTP_METHOD_HEAD) == 0)
+		add_header(&r, MHD_HTTP_HEADER_CONNECTION, "close");
 	return queue(x, MHD_HTTP_OK, type, NO_POLICY, r);
 }
 

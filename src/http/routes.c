@@ -5,6 +5,7 @@
 #include "http/respond.h"
 #include "http/exposition.h"
 #include "http/page.h"
+#include "http/request_json.h"
 #include "http/table_json.h"
 #include "report/readiness.h"
 #include "report/tables.h"
@@ -159,24 +160,112 @@ static enum MHD_Result page(const struct call *c)
 	return respond_page(c->x, page_text(), c->site->page_policy.p);
 }
 
+/* --- commands --- */
+
+static enum MHD_Result session(const struct call *c)
+{
+	const struct guest *g = c->guest;
+	bool is_admin = g->access == ACCESS_ADMIN;
+	char token[ORIGIN_TOKEN_SIZE];
+	struct strbuf out;
+	struct json j;
+
+	strbuf_init(&out);
+	json_init(&j, &out);
+	json_object_begin(&j);
+	json_key(&j, "user");
+	if (g->user[0] == '\0')
+		json_null(&j);
+	else
+		json_string(&j, slice_of(g->user));
+	json_key(&j, "access");
+	json_string(&j, is_admin ? SLICE_LIT("admin") : SLICE_LIT("look"));
+	json_key(&j, "csrf_token");
+	if (is_admin && origin_token(c->site->token_key, g->user, token))
+		json_string(&j, slice_of(token));
+	else
+		json_null(&j);
+	json_object_end(&j);
+	return respond_built(c->x, MHD_HTTP_OK, TYPE_JSON, &out);
+}
+
+static enum MHD_Result respond_refusal(const struct call *c, const struct http_result *result)
+{
+	struct strbuf out;
+	struct json j;
+
+	strbuf_init(&out);
+	json_init(&j, &out);
+	json_object_begin(&j);
+	json_key(&j, "error");
+	json_string(&j, slice_of(result->message));
+	json_key(&j, "sqlstate");
+	json_string(&j, slice_of(result->sqlstate));
+	json_object_end(&j);
+	return respond_built(c->x, MHD_HTTP_CONFLICT, TYPE_JSON, &out);
+}
+
+static enum MHD_Result run_command(const struct call *c, struct slice sql)
+{
+	const struct http_actions *a = c->site->actions;
+	char who[CONF_USER_NAME_MAX + 80];
+	struct http_result result;
+	struct strbuf text;
+
+	strbuf_init_fixed(&text, who, sizeof(who));
+	strbuf_addf(&text, "http %s@", c->guest->user);
+	addr_print(&c->x->visit->peer, &text);
+	a->run_command(a->arg, sql, who, &result);
+	switch (result.outcome) {
+	case HTTP_COMMAND_DONE:
+		return respond_text(c->x, MHD_HTTP_OK, TYPE_JSON, SLICE_LIT("{\"result\":\"done\"}"));
+	case HTTP_COMMAND_BEGUN:
+		return respond_text(c->x, MHD_HTTP_ACCEPTED, TYPE_JSON, SLICE_LIT("{\"result\":\"begun\"}"));
+	case HTTP_COMMAND_REFUSED:
+		break;
+	}
+	return respond_refusal(c, &result);
+}
+
+static enum MHD_Result commands(const struct call *c)
+{
+	const char *fault = origin_fault(c->x, c->site->token_key, c->guest->user);
+	enum MHD_Result result;
+	struct strbuf sql;
+
+	if (fault != NULL)
+		return respond_error(c->x, MHD_HTTP_FORBIDDEN, fault);
+	strbuf_init(&sql);
+	if (request_json_member(strbuf_slice(&c->x->body), "command", &sql))
+		result = run_command(c, strbuf_slice(&sql));
+	else
+		result = respond_error(c->x, MHD_HTTP_BAD_REQUEST, "the body is not {\"command\": \"...\"}");
+	strbuf_fini(&sql);
+	return result;
+}
+
 /* --- all of them --- */
 
 struct route {
 	const char *path;                /* with a slash at its end: all that begins so */
 	enum access who;
+	/* One of the two is NULL. */
 	enum MHD_Result (*get)(const struct call *c);
+	enum MHD_Result (*post)(const struct call *c);
 };
 
 /* What an orchestrator asks is told to everybody: it has no password, and learns a state and no names. */
 static const struct route routes[] = {
-	{"/", ACCESS_LOOK, page},
-	{"/api/health", ACCESS_LOOK, health},
-	{"/api/pools", ACCESS_LOOK, pools},
-	{"/api/tables", ACCESS_LOOK, list_tables},
-	{"/api/tables/", ACCESS_LOOK, show_table},
-	{"/livez", ACCESS_NONE, livez},
-	{"/metrics", ACCESS_LOOK, metrics},
-	{"/readyz", ACCESS_NONE, readyz},
+	{"/", ACCESS_LOOK, page, NULL},
+	{"/api/commands", ACCESS_ADMIN, NULL, commands},
+	{"/api/health", ACCESS_LOOK, health, NULL},
+	{"/api/pools", ACCESS_LOOK, pools, NULL},
+	{"/api/session", ACCESS_LOOK, session, NULL},
+	{"/api/tables", ACCESS_LOOK, list_tables, NULL},
+	{"/api/tables/", ACCESS_LOOK, show_table, NULL},
+	{"/livez", ACCESS_NONE, livez, NULL},
+	{"/metrics", ACCESS_LOOK, metrics, NULL},
+	{"/readyz", ACCESS_NONE, readyz, NULL},
 };
 
 static bool fits(const struct route *r, const char *path)
@@ -194,28 +283,58 @@ static const struct route *find_route(const char *path)
 	return NULL;
 }
 
-static enum MHD_Result answer_as(struct site *site, struct exchange *x, const struct route *r,
-				 const struct guest *guest)
+static bool is_method(const struct exchange *x, const char *method)
 {
-	const struct call c = {.site = site, .x = x, .guest = guest, .rest = x->path + strlen(r->path)};
+	return strcmp(x->method, method) == 0;
+}
 
-	if (guest->access < r->who)
-		return respond_unauthorized(x);
-	if (strcmp(x->method, MHD_HTTP_METHOD_GET) != 0 && strcmp(x->method, MHD_HTTP_METHOD_HEAD) != 0)
-		return respond_not_allowed(x, "GET, HEAD");
-	return r->get(&c);
+/* HEAD is a GET of which the library leaves the body out. */
+static enum MHD_Result respond_as(const struct call *c, const struct route *r)
+{
+	bool is_get = is_method(c->x, MHD_HTTP_METHOD_GET) || is_method(c->x, MHD_HTTP_METHOD_HEAD);
+
+	if (c->guest->access < r->who && c->guest->user[0] != '\0')
+		return respond_error(c->x, MHD_HTTP_FORBIDDEN, "this is for those named in admin_users");
+	if (c->guest->access < r->who)
+		return respond_unauthorized(c->x);
+	if (r->get != NULL)
+		return is_get ? r->get(c) : respond_not_allowed(c->x, "GET, HEAD");
+	return is_method(c->x, MHD_HTTP_METHOD_POST) ? r->post(c) : respond_not_allowed(c->x, "POST");
+}
+
+/* False: it has to wait. What is for everybody waits for no check. Who is refused a login is nobody, not even an anonymous visitor. */
+static bool identify(struct site *site, const struct route *r, struct exchange *x, struct guest *guest)
+{
+	*guest = (struct guest){.access = ACCESS_NONE};
+	if (r->who == ACCESS_NONE) {
+		guest->access = access_anonymous(site->hub, x);
+		return true;
+	}
+	switch (gate_login(&site->gate, x, guest)) {
+	case GATE_WAITS:
+		return false;
+	case GATE_NONE:
+		guest->access = access_anonymous(site->hub, x);
+		break;
+	case GATE_KNOWN:
+		break;
+	}
+	return true;
 }
 
 enum MHD_Result route(struct site *site, struct exchange *x)
 {
 	const struct route *r = find_route(x->path);
+	struct call c = {.site = site, .x = x};
 	struct guest guest;
 
 	if (r == NULL)
 		return respond_error(x, MHD_HTTP_NOT_FOUND, "no such path");
 	if (x->is_body_too_long)
 		return respond_error(x, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too long");
-	if (!access_login(site->hub, x, &guest))
-		guest.access = access_anonymous(site->hub, x);
-	return answer_as(site, x, r, &guest);
+	if (!identify(site, r, x, &guest))
+		return MHD_YES;
+	c.guest = &guest;
+	c.rest = x->path + strlen(r->path);
+	return respond_as(&c, r);
 }

@@ -13,8 +13,8 @@ struct http;
 
 /* What a command of the console has come to. */
 struct http_result {
-	enum { HTTP_COMMAND_DONE, HTTP_COMMAND_ACCEPTED, HTTP_COMMAND_REFUSED } outcome;
-	char sqlstate[6];                /* of REFUSED */
+	enum { HTTP_COMMAND_DONE, HTTP_COMMAND_BEGUN, HTTP_COMMAND_REFUSED } outcome;
+	char sqlstate[6];                /* of REFUSED, and why */
 	char message[512];
 };
 
@@ -38,5 +38,15 @@ void http_free(struct http **http);
 /* Its sockets, for a takeover; NULL when there is no such thing. */
 struct listeners *http_listeners(struct http *http);
 
-/* The settings have changed. NULL is allowed. */
+/*
+ * The settings are about to change: makes ready what they name. False, and
+ * *error, which begins with the setting at fault: they cannot be put in force.
+ * Connections that are there keep the certificate that they have seen.
+ */
+bool http_prepare(struct http *http, const struct settings *s, struct strbuf *error);
+
+/* They have changed. NULL is allowed, above too. */
 void http_apply_settings(struct http *http);
+
+/* Loads the certificate and the key, and forgets them. False with *error, as above. */
+bool http_check(const struct settings *s, struct strbuf *error);

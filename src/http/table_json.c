@@ -62,6 +62,9 @@ static void put_cell(struct json *j, const struct cell *cell)
 	case CELL_TEXT:
 		json_string(j, cell->text);
 		break;
+	case CELL_RATIO:
+		json_verbatim(j, cell_print(cell, room));
+		break;
 	case CELL_TIME:
 		put_time(j, cell->number);
 		break;

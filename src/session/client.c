@@ -108,6 +108,8 @@ void client_enter(struct client *c, enum client_state state)
 
 void client_renew_deadline(struct client *c)
 {
+	if (c->is_leaving)
+		return;
 	/* Whoever has been told that it waits is not told again. */
 	if (c->state == CLIENT_WAITING && c->deadline.list == pool_session(client_pool(c))->query_wait)
 		return;

@@ -64,6 +64,7 @@ struct client {
 	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
 	bool is_latecomer;               /* has logged in during a drain */
+	bool is_leaving;                 /* a drain: what it asks for next is answered with the end */
 	uint8_t own_end;                 /* the address it has connected to, in hub->own_ends; 0: it is not there */
 };
 

@@ -89,7 +89,7 @@ struct hub {
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;
 	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
-	uint8_t cancel_secret[CANCEL_SECRET_SIZE];
+	struct cancel_secret cancel_secret;
 	enum secret_type mock_type;      /* what most users of auth_file have */
 	enum secret_type looked_up_type; /* what auth_query found last */
 	const struct console_ops *console;

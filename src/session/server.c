@@ -516,7 +516,7 @@ bool server_settle(struct server *s)
 {
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
-	/* Nobody knows what a replication connection is at. */
+	/* Nobody else gets the server of a replication connection. */
 	if (s->replication != REPLICATION_NONE || !server_is_between_transactions(s))
 		return false;
 	if (is_session && s->client != NULL && !ends_session(s))

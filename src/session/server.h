@@ -75,6 +75,8 @@ struct server {
 	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
 	uint32_t replica_index;
 	uint64_t replica_id;
+	uint32_t nreplica_owed;          /* replication: messages sent that a ReadyForQuery answers, less those */
+	bool is_streaming;               /* replication: between CopyBothResponse and ReadyForQuery */
 	enum server_end retired_because; /* slot.close_needed: why; NONE: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;

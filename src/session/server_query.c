@@ -183,8 +183,10 @@ static enum verdict take_message(struct server *s, const struct msg *m)
 {
 	if (s->client == NULL)
 		return take_idle_message(s, m) ? GO_ON : BROKEN;
-	if (s->replication != REPLICATION_NONE)
+	if (s->replication != REPLICATION_NONE) {
+		replication_note_reply(s, m);
 		return server_rule(m->type) == REPLY_REJECT ? BROKEN : GO_ON;
+	}
 	switch (server_rule(m->type)) {
 	case REPLY_PASS:
 		return GO_ON;
@@ -342,6 +344,16 @@ static bool after_ready(struct server *s, struct pass *pass)
 	return true;
 }
 
+/* Between two messages of a replication connection. True: a drain has ended it. */
+static bool ends_replication(struct server *s, struct pass *pass)
+{
+	if (s->replication == REPLICATION_NONE || s->client == NULL || s->hub->drain.phase < DRAIN_PACED)
+		return false;
+	flush(s, pass);
+	drain_look(s->client);
+	return s->phase == SERVER_CLOSED;
+}
+
 static size_t taken(const struct server *s, const struct pass *pass)
 {
 	return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass->pos;
@@ -365,6 +377,8 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 			s->remain -= (uint32_t)here;
 			continue;
 		}
+		if (ends_replication(s, &pass))
+			return CONN_CLOSED;
 		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
 		case PEEK_SHORT:
 			goto out;
@@ -402,5 +416,5 @@ out:
 	flush(s, &pass);
 	if (s->prepared != NULL && !prepared_go_on(s))
 		return CONN_CLOSED;
-	return pass.pos;
+	return s->remain == 0 && ends_replication(s, &pass) ? CONN_CLOSED : pass.pos;
 }

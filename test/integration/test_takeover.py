@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from harness.certs import Records, ask
+from harness.http import Http
 from harness.pooler import assert_error, is_pgbouncer
 from harness.system import as_account, eventually, free_port, give_away, stop_process
 from harness.wire import Closed, Peer, Wire, packet
@@ -99,6 +100,23 @@ def test_new_clients_go_to_the_new_process_and_the_old_serves_its_own(make):
         assert old.poll() is None
     assert old.wait(30) == 0
     assert_serves(pooler)
+
+
+def test_the_http_port_is_taken_over_too(make):
+    port = free_port()
+    pooler = make(http_listen_addr="127.0.0.1", http_port=port)
+    with pooler.wire() as w, Http(port) as held:
+        w.query("BEGIN")
+        assert held.text("/readyz") == "ok\n"
+        old = take_over(pooler)
+        with Http(port) as web:
+            assert web.text("/readyz") == "ok\n"
+            assert "\npgbouncer_used_clients 0\n" in web.text("/metrics")
+        assert held.text("/readyz", 503) == "shutting down\n"
+        w.query("COMMIT")
+    assert old.wait(30) == 0
+    with Http(port) as web:
+        assert web.text("/readyz") == "ok\n"
 
 
 def test_files_are_the_new_process_s_to_remove(make):
@@ -417,4 +435,4 @@ def test_nobody_notices_a_rolling_restart_with_so_reuseport(make_pooler, certs, 
                 poolers[i].signal(signal.SIGTERM)
                 assert poolers[i].wait_exit(60) == 0
                 poolers.append(make_pooler(**{**settings, "listen_port": poolers[0].port}))
-    clients.assert_nobody_noticed()
+    clients.assert_nobody_noticed(is_drained=mode == "drain")
