@@ -25,7 +25,8 @@ static const char *type_word(enum column_type type)
 {
 	static const char *const words[] = {
 		[COLUMN_TEXT] = "text",       [COLUMN_INT4] = "integer", [COLUMN_INT8] = "integer",
-		[COLUMN_NUMERIC] = "integer", [COLUMN_RATIO] = "number",  [COLUMN_TIME] = "time",    [COLUMN_BYTEA] = "text",
+		[COLUMN_NUMERIC] = "integer", [COLUMN_TIME] = "time",    [COLUMN_BYTEA] = "text",
+		[COLUMN_RATIO] = "number",
 	};
 
 	return words[type];
@@ -55,9 +56,6 @@ static void put_cell(struct json *j, const struct cell *cell)
 		break;
 	case CELL_NUMBER:
 		json_integer(j, cell->number);
-		break;
-	case CELL_RATIO:
-		json_verbatim(j, cell_print(cell, room));
 		break;
 	case CELL_TEXT:
 		json_string(j, cell->text);
