@@ -333,11 +333,18 @@ void registry_drop_database(struct registry *r, struct database *db)
 	free_database(r, db);
 }
 
-struct user *registry_user(struct registry *r, struct slice name)
+struct user *registry_find_user(const struct registry *r, struct slice name)
 {
 	struct user *user;
 
 	HASH_FIND(hh, r->users, name.p, name.n, user);
+	return user;
+}
+
+struct user *registry_user(struct registry *r, struct slice name)
+{
+	struct user *user = registry_find_user(r, name);
+
 	if (user != NULL)
 		return user;
 	user = calloc(1, sizeof(*user));
@@ -398,13 +405,13 @@ static struct pool *pool_of(struct database_pool *dp)
 
 struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice name)
 {
-	const struct database *db = registry_find_database(r, database);
+	const struct database *db = find_database(r, database);
 	struct database_pool *dp;
 	struct user *user;
 
 	if (db == NULL)
 		return NULL;
-	if (db->conf->user != NULL)
+	if (db->conf != NULL && db->conf->user != NULL)
 		name = slice_of(db->conf->user);
 	HASH_FIND(hh, r->users, name.p, name.n, user);
 	HASH_FIND_PTR(db->pools, &user, dp);

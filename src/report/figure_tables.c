@@ -7,22 +7,6 @@
 #include "report/subjects.h"
 #include "session/server.h"
 
-typedef void pool_row(struct row_sink *sink, const struct pool *pool);
-
-/* Each pool, by name, without the console, which is none. */
-static bool tell_pools(const struct report *r, struct row_sink *sink, pool_row *row)
-{
-	struct subjects list;
-
-	if (!subjects_pools(r->hub, &list))
-		return false;
-	for (size_t i = 0; i < list.n; i++)
-		if (list.items[i].pool != NULL)
-			row(sink, list.items[i].pool);
-	subjects_free(&list);
-	return true;
-}
-
 #define DATABASE(pool) cell_slice(atom_slice((pool)->database->name))
 #define USER(pool) cell_slice(atom_slice((pool)->user->name))
 #define COUNT(value) cell_number((int64_t)(value))
@@ -64,20 +48,25 @@ static struct cell reuse_cell(const struct pool *pool)
 	return cell_ratio(created < assigned ? assigned - created : 0, assigned);
 }
 
-static void pool_stats_row(struct row_sink *sink, const struct pool *p)
+/* The console is no pool. */
+static bool pool_stats_row(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
-	const struct pool_counts *c = &pool_session(p)->counts;
+	const struct pool *p = s->pool;
+	const struct pool_counts *c = p == NULL ? NULL : &pool_session(p)->counts;
 
-	sink->on_row(sink, (const struct cell[]){POOL_STATS_COLUMNS(TABLE_CELL)});
+	(void)r;
+	if (p != NULL)
+		sink->on_row(sink, (const struct cell[]){POOL_STATS_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
-static bool pool_stats_rows(const struct report *r, struct row_sink *sink)
+static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	return tell_pools(r, sink, pool_stats_row);
+	return subjects_piece(&subject_pools, r, place, most, sink, pool_stats_row);
 }
 
 static const struct column pool_stats_columns[] = {POOL_STATS_COLUMNS(TABLE_COLUMN)};
-const struct table table_pool_stats = TABLE("POOL_STATS", pool_stats_columns, pool_stats_rows);
+const struct table table_pool_stats = TABLE_IN_PIECES("POOL_STATS", pool_stats_columns, pool_stats_piece);
 
 /* --- POOL_EVENTS --- */
 
@@ -97,7 +86,7 @@ static void event_row(struct row_sink *sink, const struct pool *p, const char *e
 		sink->on_row(sink, (const struct cell[]){POOL_EVENTS_COLUMNS(TABLE_CELL)});
 }
 
-static void pool_events_row(struct row_sink *sink, const struct pool *p)
+static void tell_events(struct row_sink *sink, const struct pool *p)
 {
 	const struct pool_counts *c = &pool_session(p)->counts;
 
@@ -111,13 +100,21 @@ static void pool_events_row(struct row_sink *sink, const struct pool *p)
 		event_row(sink, p, "pinned", pin_symbol(i), pin_text(i), c->pins[i]);
 }
 
-static bool pool_events_rows(const struct report *r, struct row_sink *sink)
+static bool pool_events_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
-	return tell_pools(r, sink, pool_events_row);
+	(void)r;
+	if (s->pool != NULL)
+		tell_events(sink, s->pool);
+	return true;
+}
+
+static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, pool_events_rows);
 }
 
 static const struct column pool_events_columns[] = {POOL_EVENTS_COLUMNS(TABLE_COLUMN)};
-const struct table table_pool_events = TABLE("POOL_EVENTS", pool_events_columns, pool_events_rows);
+const struct table table_pool_events = TABLE_IN_PIECES("POOL_EVENTS", pool_events_columns, pool_events_piece);
 
 /* --- LATENCY --- */
 
@@ -144,7 +141,7 @@ static void latency_row(struct row_sink *sink, const struct pool *p, enum latenc
 }
 
 /* What nothing was recorded of is left out. */
-static void pool_latency_rows(struct row_sink *sink, const struct pool *pool)
+static void tell_latency(struct row_sink *sink, const struct pool *pool)
 {
 	for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
 		struct histogram h = {0};
@@ -166,13 +163,22 @@ static void sum_latency_row(struct row_sink *sink, const struct registry *regist
 	latency_row(sink, NULL, kind, &h);
 }
 
-/* Times of this stats_period and the last, in microseconds. */
-static bool latency_rows(const struct report *r, struct row_sink *sink)
+static bool latency_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
-	for (unsigned kind = 0; kind < LATENCY_KINDS; kind++)
-		sum_latency_row(sink, r->hub->registry, kind);
-	return tell_pools(r, sink, pool_latency_rows);
+	if (s->pool != NULL) {
+		tell_latency(sink, s->pool);
+	} else {
+		for (unsigned kind = 0; kind < LATENCY_KINDS; kind++)
+			sum_latency_row(sink, r->hub->registry, kind);
+	}
+	return true;
+}
+
+/* Times of this stats_period and the last, in microseconds. The console's place is that of the sums. */
+static enum told latency_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, latency_rows);
 }
 
 static const struct column latency_columns[] = {LATENCY_COLUMNS(TABLE_COLUMN)};
-const struct table table_latency = TABLE("LATENCY", latency_columns, latency_rows);
+const struct table table_latency = TABLE_IN_PIECES("LATENCY", latency_columns, latency_piece);

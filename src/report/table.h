@@ -110,9 +110,9 @@ struct table {
 	/* Tells all rows; false when out of memory, some may have been told by then. NULL: see `piece`. */
 	bool (*rows)(const struct report *r, struct row_sink *sink);
 	/*
-	 * Of tables that grow with the number of sessions: tells the next rows and moves *place on, looking at no more
-	 * than `most` sessions. Those that come and go between two calls may be in the table or not; all others are,
-	 * once. NULL: see `rows`.
+	 * Of tables that may be long: tells the next rows and moves *place on, looking at no more than `most` of what
+	 * has one. Those that come and go between two calls may be in the table or not; all others are, once. NULL: see
+	 * `rows`.
 	 */
 	enum told (*piece)(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink);
 	bool is_for_admins;          /* not for those who may only look */

@@ -67,6 +67,17 @@ def test_fds_have_no_secrets(make_pooler):
     assert all(row[c] is None for row in rows for c in ("cancel", "password", "scram_client_key", "scram_server_key"))
 
 
+def test_fds_begin_with_the_sockets_that_are_listened_on(make_pooler):
+    pooler = make_pooler(listen_addr="127.0.0.1,127.0.0.2")
+    listening = [row for row in pooler.admin("SHOW FDS") if row["task"] == "pooler"]
+    assert pooler.admin("SHOW FDS")[:len(listening)] == listening
+    assert sorted(row["addr"] for row in listening) == ["127.0.0.1", "127.0.0.2", "unix"]
+    assert all(row["port"] == str(pooler.port) and row["link"] == "0" for row in listening)
+    assert all(row[c] is None for row in listening for c in ("user", "database", "client_encoding", "timezone"))
+    for row in listening:
+        assert os.readlink(f"/proc/{pooler.pid}/fd/{row['fd']}").startswith("socket:")
+
+
 def test_version(pooler):
     assert pooler.admin("SHOW VERSION") == [{"version": "PgBouncer 1.25.2 compatible (pgsluice 0.1.0)"}]
 

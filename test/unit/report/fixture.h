@@ -79,6 +79,8 @@ static inline void fixture_open(const char *ini)
 		.on_database_removed = ignore_database,
 		.on_auto_database = ignore_database,
 	};
+	static const struct listen_options nowhere = {.addresses = "", .unix_dir = "", .unix_group = ""};
+	struct strbuf problem;
 	const char *error;
 
 	hub = (struct hub){
@@ -95,6 +97,11 @@ static inline void fixture_open(const char *ini)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
 	hub.applications = applications_new(hub.params, 50);
+	TAILQ_INIT(&hub.cancels);
+	strbuf_init(&problem);
+	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &problem);
+	if (hub.listeners == NULL)
+		abort();
 }
 
 static inline void fixture_close(void)
@@ -113,6 +120,7 @@ static inline void fixture_close(void)
 	registry_free(hub.registry);
 	auth_queries_free(hub.auth_queries);
 	dns_free(hub.dns);
+	listeners_close(&hub.listeners);
 	loop_free(hub.loop);
 }
 
@@ -135,6 +143,8 @@ static inline struct client *fixture_client(enum client_state state, const char 
 	c->params = paramset_ref(hub.no_params);
 	c->user = user == NULL ? NULL : registry_user(hub.registry, slice_of(user));
 	c->database = database == NULL ? NULL : registry_database(hub.registry, slice_of(database));
+	if (c->user != NULL)
+		c->user->nconsoles += client_is_on_console(c);
 	return c;
 }
 

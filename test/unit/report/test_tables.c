@@ -67,6 +67,19 @@ static void print_row(struct row_sink *sink, const struct cell *cells)
 	strbuf_add_char(&t->text, '\n');
 }
 
+/* The whole table, told in pieces of so many. */
+static void tell_in_pieces(const struct table *table, unsigned most, struct text_sink *t)
+{
+	struct table_place place = {0};
+	enum told told;
+
+	do {
+		told = table->piece(&report, &place, most, &t->sink);
+	} while (told == TOLD_SOME);
+	assert_int_equal(told, TOLD_ALL);
+	table_leave(&place);
+}
+
 static void assert_rows(const struct table *table, const char *expected)
 {
 	struct text_sink t = {.sink.on_row = print_row, .ncolumns = table->ncolumns};
@@ -174,6 +187,8 @@ static void pools_count_their_clients_and_servers(void **state)
 	assert_int_equal(pool_acquire(pool, &waiter, now - 2500000, &granted), POOL_QUEUED);
 	pool_await_login(pool, &login, now);
 	fixture_server(pool, POOL_SERVER_ACTIVE)->ncancels = 1;
+	/* Whether there is a request is looked at, and no more of it. */
+	hub.cancels.tqh_first = (struct cancel_request *)&hub;
 	fixture_server(pool, POOL_SERVER_TESTED);
 	fixture_server(pool, POOL_SERVER_BEING_CANCELED);
 	fixture_server(pool, POOL_SERVER_IDLE)->slot.idle_since = now;
@@ -219,6 +234,135 @@ static void averages_are_of_the_last_whole_period(void **state)
 	assert_rows(&table_stats_averages,
 		    "pgbouncer|0|0|0|0|0|0|0|0|0|0|0\n"
 		    "shop|2|3|4|5|6|100|200|20|7|8|9\n");
+}
+
+/* Two databases and their pools, statements, clients: something for every table. */
+static void populate(struct stmt *made[3])
+{
+	fixture_server(fixture_pool("shop", "ann"), POOL_SERVER_ACTIVE);
+	fixture_server(fixture_pool("zoo", "bob"), POOL_SERVER_IDLE);
+	for (unsigned i = 0; i < 3; i++) {
+		char body[] = "SELECT 0";
+
+		body[7] = (char)('0' + i);
+		made[i] = stmts_get(hub.stmts, NULL, STMT_SQL, slice_of(body));
+		fixture_client(CLIENT_IDLE, "shop", "ann");
+	}
+}
+
+static void however_small_its_pieces_are_a_table_is_the_same(void **state)
+{
+	struct stmt *made[3];
+
+	(void)state;
+	populate(made);
+	for (size_t i = 0; i < TABLE_COUNT; i++) {
+		struct text_sink t = {.sink.on_row = print_row, .ncolumns = tables[i]->ncolumns};
+
+		if (tables[i]->piece == NULL)
+			continue;
+		strbuf_init(&t.text);
+		strbuf_add_str(&t.text, "");
+		tell_in_pieces(tables[i], 1, &t);
+		assert_rows(tables[i], t.text.p);
+		strbuf_fini(&t.text);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		stmt_unref(hub.stmts, &made[i]);
+}
+
+/* The first row, and then those that are left after `change`. */
+static void assert_told_around(const struct table *table, void (*change)(void), const char *expected)
+{
+	struct text_sink t = {.sink.on_row = print_row, .ncolumns = 1};
+	struct table_place place = {0};
+
+	strbuf_init(&t.text);
+	assert_int_equal(table->piece(&report, &place, 1, &t.sink), TOLD_SOME);
+	change();
+	assert_int_equal(table->piece(&report, &place, 100, &t.sink), TOLD_ALL);
+	table_leave(&place);
+	assert_string_equal(t.text.p, expected);
+	strbuf_fini(&t.text);
+}
+
+static void drop_zoo(void)
+{
+	registry_drop_database(hub.registry, registry_find_database(hub.registry, SLICE_LIT("zoo")));
+}
+
+static void drop_pool(void)
+{
+	registry_drop_pool(hub.registry, fixture_pool("two", "ann"));
+}
+
+static void drop_user(void)
+{
+	registry_drop_user(hub.registry, registry_find_user(hub.registry, SLICE_LIT("zoe")));
+}
+
+static void drop_host(void)
+{
+	registry_reload(hub.registry, fixture_conf("[databases]\nsock =\n[pgbouncer]\n"));
+}
+
+static struct stmt *dropped;
+
+static void drop_statement(void)
+{
+	stmt_unref(hub.stmts, &dropped);
+}
+
+static void what_goes_while_a_table_is_told_is_left_out(void **state)
+{
+	struct stmt *stays[2];
+
+	(void)state;
+	fixture_pool("zoo", "ann");
+	assert_told_around(&table_databases, drop_zoo, "pgbouncer\nshop\nsock\ntwo\n");
+	fixture_pool("zoo", "ann");
+	fixture_pool("shop", "ann");
+	assert_told_around(&table_stats, drop_zoo, "pgbouncer\nshop\n");
+	fixture_pool("two", "ann");
+	assert_told_around(&table_pools, drop_pool, "pgbouncer\nshop\n");
+	registry_user(hub.registry, SLICE_LIT("zoe"));
+	assert_told_around(&table_users, drop_user, "ann\nbob\npgbouncer\n");
+	stays[0] = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("a"));
+	dropped = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("b"));
+	stays[1] = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("c"));
+	assert_told_around(&table_prepared_statements, drop_statement, "pgsluice_1\npgsluice_3\n");
+	stmt_unref(hub.stmts, &stays[0]);
+	stmt_unref(hub.stmts, &stays[1]);
+	assert_told_around(&table_hosts, drop_host, "/tmp:5432\n");
+}
+
+static void lists_count_what_the_tables_have(void **state)
+{
+	static const struct {
+		const char *name;
+		const struct table *table;
+	} lists[] = {{"databases|", &table_databases}, {"\nusers|", &table_users}, {"\npools|", &table_pools}};
+	struct text_sink all = {.sink.on_row = print_row, .ncolumns = 2};
+	struct stmt *made[3];
+
+	(void)state;
+	populate(made);
+	registry_user(hub.registry, SLICE_LIT("zoe"));
+	strbuf_init(&all.text);
+	assert_true(table_tell(&table_lists, &report, &all.sink));
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct text_sink t = {.sink.on_row = print_row, .ncolumns = 0};
+		const char *at = strstr(all.text.p, lists[i].name);
+
+		strbuf_init(&t.text);
+		tell_in_pieces(lists[i].table, 100, &t);
+		assert_non_null(at);
+		assert_int_equal(atoi(at + strlen(lists[i].name)), t.text.n);
+		strbuf_fini(&t.text);
+	}
+	strbuf_fini(&all.text);
+	for (unsigned i = 0; i < 3; i++)
+		stmt_unref(hub.stmts, &made[i]);
 }
 
 static void totals_keep_what_removed_databases_had(void **state)
@@ -479,7 +623,7 @@ static void times_read_as_strftime_writes_them_across_minutes_and_changes_of_clo
 	tzset();
 }
 
-static void hosts_are_those_that_databases_name(void **state)
+static void hosts_are_those_that_databases_name_in_their_order(void **state)
 {
 	struct host *first = registry_database(hub.registry, SLICE_LIT("two"))->hosts[0];
 	struct host *second = registry_database(hub.registry, SLICE_LIT("two"))->hosts[1];
@@ -492,10 +636,10 @@ static void hosts_are_those_that_databases_name(void **state)
 	second->breaker.is_open = true;
 	failure_set(&second->failure, "08001", "connect failed", "Host \"127.0.0.2\".", NULL, false);
 	assert_rows(&table_hosts,
-		    "127.0.0.1:5999|up|unknown|0|~|~|~|0|0\n"
+		    "/tmp:5432|up|unknown|0|~|~|~|0|0\n"
 		    "127.0.0.1:5432|up|primary|0|~|~|~|2|3\n"
-		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n"
-		    "/tmp:5432|up|unknown|0|~|~|~|0|0\n");
+		    "127.0.0.1:5999|up|unknown|0|~|~|~|0|0\n"
+		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n");
 }
 
 static void who_waits_is_told_what_for_and_why(void **state)
@@ -691,6 +835,9 @@ int main(void)
 		TEST(pools_count_their_clients_and_servers),
 		TEST(stats_are_summed_over_a_databases_pools),
 		TEST(averages_are_of_the_last_whole_period),
+		TEST(however_small_its_pieces_are_a_table_is_the_same),
+		TEST(what_goes_while_a_table_is_told_is_left_out),
+		TEST(lists_count_what_the_tables_have),
 		TEST(totals_keep_what_removed_databases_had),
 		TEST(pools_tell_how_well_they_do),
 		TEST(a_pool_that_opens_more_than_it_gives_out_reuses_nothing),
@@ -701,7 +848,7 @@ int main(void)
 		TEST(servers_show_what_postgresql_calls_them),
 		TEST(a_time_is_local_and_names_its_zone),
 		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
-		TEST(hosts_are_those_that_databases_name),
+		TEST(hosts_are_those_that_databases_name_in_their_order),
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(prepared_statements_come_by_id_with_who_has_them),
 		TEST(a_long_query_is_cut_between_two_characters),
