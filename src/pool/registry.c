@@ -413,7 +413,7 @@ struct pool *registry_find_pool(const struct registry *r, struct slice database,
 		return NULL;
 	if (db->conf != NULL && db->conf->user != NULL)
 		name = slice_of(db->conf->user);
-	HASH_FIND(hh, r->users, name.p, name.n, user);
+	user = registry_find_user(r, name);
 	HASH_FIND_PTR(db->pools, &user, dp);
 	return pool_of(dp);
 }

@@ -318,8 +318,6 @@ static void to_look_for_a_pool_makes_none(void **state)
 	assert_null(find_pool("shop", "bob"));
 	p = pool("forced", "ann");
 	assert_ptr_equal(find_pool("forced", "whoever"), p);
-	reload("[databases]\nbooks = host=127.0.0.1\n[pgbouncer]\n");
-	assert_null(find_pool("shop", "ann"));
 }
 
 static void without_a_user_there_is_no_pool(void **state)
