@@ -32,8 +32,8 @@
 	X(created, INT8, COUNT(c->created))                                                        \
 	X(closed, INT8, COUNT(pool_counts_closed(c)))                                              \
 	X(open, INT4, COUNT(pool_server_count(p)))                                                 \
-	X(reuse_ratio, NUMERIC, reuse_cell(p))                                                     \
-	X(load_factor, NUMERIC, cell_ratio(p->nservers[POOL_SERVER_ACTIVE], p->settings.size))     \
+	X(reuse_ratio, RATIO, reuse_cell(p))                                                       \
+	X(load_factor, RATIO, cell_ratio(p->nservers[POOL_SERVER_ACTIVE], p->settings.size))       \
 	X(oldest_wait_us, INT8, COUNT(pool_maxwait_us(p, clock_us())))                             \
 	X(client_closes, INT8, COUNT(pool_counts_client_closes(c)))                                \
 	X(login_failures, INT8, COUNT(pool_counts_login_failures(c)))                              \

@@ -325,6 +325,8 @@ static void note_pin(const struct server *s)
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
 static bool after_ready(struct server *s, struct pass *pass)
 {
+	const struct client *c = s->client;
+
 	count_ready(s);
 	if (s->prepared != NULL && s->prepared->is_client_waiting) {
 		flush(s, pass);
@@ -335,7 +337,8 @@ static bool after_ready(struct server *s, struct pass *pass)
 		return true;
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
-	if (!server_settle(s))
+	/* What the client has gone on with may have been its end: another may have the server, or nobody. */
+	if (!server_settle(s) && s->client == c)
 		note_pin(s);
 	/* Closed, set up for the next client, or that client's already. */
 	if (s->phase != SERVER_READY)

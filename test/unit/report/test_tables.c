@@ -95,6 +95,7 @@ static void assert_columns(const struct table *table, const char *expected)
 	static const char *const types[] = {
 		[COLUMN_TEXT] = "s", [COLUMN_INT4] = "i", [COLUMN_INT8] = "q",
 		[COLUMN_NUMERIC] = "N", [COLUMN_TIME] = "T", [COLUMN_BYTEA] = "b",
+		[COLUMN_RATIO] = "R",
 	};
 	struct strbuf text;
 
@@ -117,7 +118,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
 	assert_columns(&table_pool_stats,
 		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
-		       "open i, reuse_ratio N, load_factor N, oldest_wait_us q, client_closes q, login_failures q, "
+		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
 		       "timeouts q, pins q");
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
