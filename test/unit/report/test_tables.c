@@ -102,6 +102,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
 	assert_columns(&table_prepared_stats,
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
+	assert_columns(&table_process, "key s, value q");
 	assert_columns(&table_clients_ext,
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
