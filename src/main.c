@@ -18,6 +18,7 @@
 #include "process/daemon.h"
 #include "process/notify.h"
 #include "process/takeover.h"
+#include "top/top.h"
 
 #define MAX_ASSIGNMENTS 256
 
@@ -33,7 +34,8 @@ struct arguments {
 
 static const char usage_text[] =
 	"Usage: %s [OPTION]... CONFIG_FILE\n"
-	"Pools connections to PostgreSQL servers.\n"
+	"  or:  pgsluice top [OPTION]... [CONNINFO]\n"
+	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
 	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
@@ -320,7 +322,7 @@ static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 	return status;
 }
 
-int main(int argc, char **argv)
+static int serve(int argc, char **argv)
 {
 	struct arguments *a = calloc(1, sizeof(*a));
 	enum way way = a == NULL ? WAY_WRONG : take_arguments(a, argc, argv);
@@ -344,4 +346,11 @@ int main(int argc, char **argv)
 	log_close();
 	free(a);
 	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "top") == 0)
+		return top_main(argc - 1, argv + 1, POOLER_VERSION_TEXT);
+	return serve(argc, argv);
 }

@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "control/auth_query.h"
 #include "http/server.h"
+#include "pool/applications.h"
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
@@ -127,7 +128,7 @@ static void on_database_changed(void *arg, struct database *db)
 	struct pooler *p = arg;
 
 	log_info("database %s: the server has changed, its connections will be replaced", db->name->text);
-	sweep_retire_servers(&p->hub, db, SERVERS_CHANGED);
+	sweep_retire_servers(&p->hub, db, SERVER_END_SERVER_REPLACED);
 }
 
 static void on_database_removed(void *arg, struct database *db)
@@ -184,6 +185,8 @@ static void apply_settings(struct pooler *p)
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
 	auth_queries_configure(p->hub.auth_queries, &queries);
+	if (!applications_resize(p->hub.applications, (size_t)s->stats_applications))
+		log_warning("stats_applications: out of memory, it stays as it was");
 	ev_timer_stop(p->hub.loop->ev, &p->stats);
 	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
 	ev_timer_again(p->hub.loop->ev, &p->stats);
@@ -267,7 +270,7 @@ static void use_tls(struct pooler *p, const struct tls_setup *setup)
 	p->hub.tls = *setup;
 	p->hub.loop->max_handshakes = (unsigned)hub_settings(&p->hub)->tls_handshakes_per_turn;
 	if (!tls_setup_same_servers(&old, setup))
-		sweep_retire_servers(&p->hub, NULL, SERVERS_CHANGED);
+		sweep_retire_servers(&p->hub, NULL, SERVER_END_SERVER_REPLACED);
 	tls_setup_drop(&old);
 }
 
@@ -603,7 +606,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->on_quiet_arg = p;
 	hub->looked_up_type = SECRET_SCRAM;
 	sys_random(hub->mock_key, sizeof(hub->mock_key));
-	sys_random(hub->cancel_secret, sizeof(hub->cancel_secret));
+	sys_random(&hub->cancel_secret, sizeof(hub->cancel_secret));
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
@@ -616,8 +619,10 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	if (hub->registry != NULL)
 		hosts_on_gone(registry_hosts(hub->registry), on_host_gone, p);
 	hub->params = params_new(conf->s.track_extra_parameters, &why);
-	if (hub->params != NULL)
+	if (hub->params != NULL) {
 		hub->no_params = paramset_empty(hub->params);
+		hub->applications = applications_new(hub->params, (size_t)conf->s.stats_applications);
+	}
 	if (hub->loop != NULL)
 		hub->dns = dns_new(hub->loop, &dns, &why);
 	if (hub->dns != NULL)
@@ -626,7 +631,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
 	if (hub->clients != NULL && hub->servers != NULL && hub->stmts != NULL && hub->keys != NULL &&
 	    hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL && hub->no_params != NULL &&
-	    hub->auth_queries != NULL)
+	    hub->applications != NULL && hub->auth_queries != NULL)
 		return true;
 	strbuf_add_str(error, why);
 	return false;
@@ -762,6 +767,7 @@ void pooler_free(struct pooler *p)
 	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
+	applications_free(&hub->applications);
 	params_free(hub->params);
 	stmts_free(&hub->stmts);
 	keycache_free(&hub->keys);

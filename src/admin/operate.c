@@ -9,9 +9,6 @@
 #include "session/suspend.h"
 #include "session/sweep.h"
 
-/* Of close_needed, in the log. */
-#define RECONNECT_ASKED "RECONNECT command"
-
 static const char *argument_of(const struct request *rq)
 {
 	return rq->statement->argument;
@@ -271,7 +268,7 @@ bool command_reconnect(const struct request *rq)
 		auth_queries_close_idle(hub->auth_queries);
 	}
 	note(rq, "RECONNECT");
-	sweep_retire_servers(hub, db, RECONNECT_ASKED);
+	sweep_retire_servers(hub, db, SERVER_END_RECONNECT);
 	return answer_done(rq, "RECONNECT");
 }
 

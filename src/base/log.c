@@ -86,14 +86,28 @@ bool log_wants(enum log_level level)
 	return (int)level <= LOG_LEVEL_LOG + state.verbose;
 }
 
+#define CONTROL_CHARACTERS                                                                                            \
+	"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"                                               \
+	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
+
+/* As much of it as the line has room for. */
+static void add_cut(struct strbuf *line, const char *p, size_t n)
+{
+	size_t room = line->cap - line->n - 1;
+
+	strbuf_add(line, p, n < room ? n : room);
+}
+
 /* What a client sent may be in a line: it must not forge other lines, nor drive a terminal. */
 static void add_printable(struct strbuf *line, const char *text)
 {
-	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			strbuf_addf(line, "\\x%02x", *p);
-		else
-			strbuf_add_char(line, (char)*p);
+	while (*text != '\0') {
+		size_t n = strcspn(text, CONTROL_CHARACTERS);
+
+		add_cut(line, text, n);
+		text += n;
+		if (*text != '\0')
+			strbuf_addf(line, "\\x%02x", (unsigned char)*text++);
 	}
 }
 

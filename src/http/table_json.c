@@ -49,6 +49,8 @@ static void put_time(struct json *j, int64_t us)
 
 static void put_cell(struct json *j, const struct cell *cell)
 {
+	char room[CELL_ROOM];
+
 	switch (cell->kind) {
 	case CELL_NULL:
 		json_null(j);
@@ -58,6 +60,9 @@ static void put_cell(struct json *j, const struct cell *cell)
 		break;
 	case CELL_TEXT:
 		json_string(j, cell->text);
+		break;
+	case CELL_RATIO:
+		json_verbatim(j, cell_print(cell, room));
 		break;
 	case CELL_TIME:
 		put_time(j, cell->number);

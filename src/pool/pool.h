@@ -14,6 +14,7 @@
 
 #include "conf/settings.h"
 #include "pool/backoff.h"
+#include "pool/latency.h"
 #include "pool/stats.h"
 
 struct cap;
@@ -136,11 +137,21 @@ struct pool {
 	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
 	void *session;                   /* the session layer's part */
+	struct histogram_history latency[LATENCY_KINDS];
 };
 
 void pool_init(struct pool *pool, struct database *database, struct user *user);
 
 unsigned pool_server_count(const struct pool *pool);
+
+/* Something took so long. */
+static inline void pool_record(struct pool *pool, enum latency_kind kind, uint64_t us)
+{
+	histogram_record(&pool->latency[kind], us);
+}
+
+/* A period of the statistics has ended. */
+void pool_turn_stats(struct pool *pool);
 
 /* Those that have logged in. */
 static inline unsigned pool_open_count(const struct pool *pool)

@@ -25,18 +25,6 @@ static void lists_row(struct row_sink *sink, const char *list, size_t items)
 	sink->on_row(sink, cells);
 }
 
-/* Only the number; false when out of memory. */
-static bool count(const struct hub *hub, bool (*gather)(const struct hub *hub, struct subjects *list), size_t *n)
-{
-	struct subjects list;
-
-	if (!gather(hub, &list))
-		return false;
-	*n = list.n;
-	subjects_free(&list);
-	return true;
-}
-
 static size_t count_peers(const struct conf *conf)
 {
 	size_t n = 0;
@@ -49,17 +37,14 @@ static size_t count_peers(const struct conf *conf)
 static bool lists_rows(const struct report *r, struct row_sink *sink)
 {
 	const struct hub *hub = r->hub;
-	size_t ndatabases, nusers, npools, npeers = count_peers(registry_conf(hub->registry));
+	size_t npeers = count_peers(registry_conf(hub->registry));
 	struct dns_figures dns;
 
-	if (!count(hub, subjects_databases, &ndatabases) || !count(hub, subjects_users, &nusers) ||
-	    !count(hub, subjects_pools, &npools))
-		return false;
 	dns_figures(hub->dns, &dns);
-	lists_row(sink, "databases", ndatabases);
-	lists_row(sink, "users", nusers);
+	lists_row(sink, "databases", subjects_count(&subject_databases, hub));
+	lists_row(sink, "users", subjects_count(&subject_users, hub));
 	lists_row(sink, "peers", npeers);
-	lists_row(sink, "pools", npools);
+	lists_row(sink, "pools", subjects_count(&subject_pools, hub));
 	lists_row(sink, "peer_pools", npeers);
 	lists_row(sink, "free_clients", slab_capacity(hub->clients) - slab_used(hub->clients));
 	lists_row(sink, "used_clients", slab_used(hub->clients));

@@ -274,7 +274,7 @@ static enum told servers_piece(const struct report *r, struct table_place *place
 
 const struct table table_servers = TABLE_IN_PIECES("SERVERS", socket_columns, servers_piece);
 
-/* --- SOCKETS, ACTIVE_SOCKETS, FDS: clients, then servers --- */
+/* --- SOCKETS, ACTIVE_SOCKETS: clients, then servers --- */
 
 /* Set in the place of a table once it has come to the servers. */
 #define AT_SERVERS (UINT64_C(1) << 32)
@@ -374,6 +374,8 @@ static enum told active_sockets_piece(const struct report *r, struct table_place
 
 const struct table table_active_sockets = TABLE_IN_PIECES("ACTIVE_SOCKETS", debug_columns, active_sockets_piece);
 
+/* --- FDS: what we listen on, clients, servers --- */
+
 /* Cancel keys, passwords and SCRAM keys have their columns, and nothing in them. */
 #define FDS_COLUMNS(X)                                                                 \
 	X(fd, INT4, cell_number(s->fd))                                                \
@@ -384,13 +386,19 @@ const struct table table_active_sockets = TABLE_IN_PIECES("ACTIVE_SOCKETS", debu
 	X(port, INT4, port_cell(s->peer, s->unix_port))                                \
 	X(cancel, INT8, cell_null())                                                   \
 	X(link, INT4, cell_number(link))                                               \
-	X(client_encoding, TEXT, parameter_cell(r, s->params, "client_encoding"))      \
-	X(std_strings, TEXT, parameter_cell(r, s->params, "standard_conforming_strings")) \
-	X(datestyle, TEXT, parameter_cell(r, s->params, "DateStyle"))                  \
-	X(timezone, TEXT, parameter_cell(r, s->params, "TimeZone"))                    \
+	X(client_encoding, TEXT, kept_cell(r, s->params, "client_encoding"))           \
+	X(std_strings, TEXT, kept_cell(r, s->params, "standard_conforming_strings"))   \
+	X(datestyle, TEXT, kept_cell(r, s->params, "DateStyle"))                       \
+	X(timezone, TEXT, kept_cell(r, s->params, "TimeZone"))                         \
 	X(password, TEXT, cell_null())                                                 \
 	X(scram_client_key, BYTEA, cell_null())                                        \
 	X(scram_server_key, BYTEA, cell_null())
+
+/* What keeps no parameters has none. */
+static struct cell kept_cell(const struct report *r, const struct paramset *set, const char *name)
+{
+	return set == NULL ? cell_null() : parameter_cell(r, set, name);
+}
 
 /* link: the descriptor of the other side; 0: there is none. */
 static void fds_row(const struct report *r, struct row_sink *sink, const struct socket_row *s, const char *task, int link)
@@ -422,9 +430,42 @@ static void tell_server_fd(const struct report *r, struct row_sink *sink, const 
 	fds_row(r, sink, &row, "server", s->client == NULL ? 0 : conn_fd(&s->client->conn));
 }
 
+/* Set in the place of FDS once it has come to the sessions. */
+#define AT_SESSIONS (UINT64_C(1) << 33)
+
+static void tell_listener(const struct report *r, struct row_sink *sink, int fd)
+{
+	struct addr own_end;
+	struct socket_row row = {.fd = fd, .peer = &own_end, .unix_port = r->listen_port};
+
+	addr_of_self(&own_end, fd);
+	fds_row(r, sink, &row, "pooler", 0);
+}
+
+static enum told tell_listeners(const struct report *r, struct table_place *place, unsigned most,
+				struct row_sink *sink)
+{
+	int fds[INHERITED_MAX];
+	size_t n = listeners_descriptors(r->hub->listeners, fds, INHERITED_MAX);
+
+	for (; most > 0 && place->at < n && place->at < INHERITED_MAX; place->at++, most--)
+		tell_listener(r, sink, fds[place->at]);
+	return most == 0 ? TOLD_SOME : TOLD_ALL;
+}
+
 static enum told fds_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	return tell_both(r, place, most, sink, tell_client_fd, tell_server_fd);
+	struct table_place sessions = {.at = place->at & ~AT_SESSIONS};
+	enum told told;
+
+	if (place->at < AT_SESSIONS) {
+		if (tell_listeners(r, place, most, sink) == TOLD_ALL)
+			place->at = AT_SESSIONS;
+		return TOLD_SOME;
+	}
+	told = tell_both(r, &sessions, most, sink, tell_client_fd, tell_server_fd);
+	place->at = AT_SESSIONS | sessions.at;
+	return told;
 }
 
 static const struct column fds_columns[] = {FDS_COLUMNS(TABLE_COLUMN)};

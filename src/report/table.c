@@ -80,6 +80,9 @@ struct slice cell_print(const struct cell *cell, char room[CELL_ROOM])
 	strbuf_init_fixed(&out, room, CELL_ROOM);
 	if (cell->kind == CELL_TIME)
 		print_time(cell->number, &out);
+	else if (cell->kind == CELL_RATIO)
+		strbuf_addf(&out, "%lld.%04lld", (long long)(cell->number / CELL_RATIO_ONE),
+			    (long long)(cell->number % CELL_RATIO_ONE));
 	else
 		strbuf_add_int(&out, cell->number);
 	return strbuf_slice(&out);

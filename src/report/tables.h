@@ -23,6 +23,10 @@
 	X(peer_pools)           \
 	X(hosts)                \
 	X(waiting)              \
+	X(pool_stats)           \
+	X(pool_events)          \
+	X(latency)              \
+	X(applications)         \
 	X(version)              \
 	X(lists)                \
 	X(mem)                  \

@@ -76,7 +76,7 @@ static void let_server_go(const struct cancel_request *r, struct server *s, enum
 	if (r->stage == STAGE_SENT && why == CLOSE_CANCEL_WAIT_TIMEOUT) {
 		server_log(s, LOG_LEVEL_WARNING, "no answer to a cancel request: the connection will be closed");
 		s->slot.close_needed = true;
-		s->retired_because = close_reasons[why].text;
+		s->retired_because = SERVER_END_CANCEL_WAIT_TIMEOUT;
 	}
 	if (s->ncancels > 0)
 		return;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "proto/out.h"
 #include "session/cancel_request.h"
+#include "session/client_login.h"
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server.h"
@@ -304,7 +305,7 @@ static void dispose_of_server(struct server *s, enum leaving how)
 {
 	s->client = NULL;
 	if (s->replication != REPLICATION_NONE) {
-		server_close(s, "replication client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	if (s->phase == SERVER_TASK)
@@ -377,6 +378,29 @@ static void log_closing(const struct client *c, enum close_reason why, const cha
 			   text, (clock_us() - c->connected_at) / CLOCK_SECOND);
 }
 
+/* Of a login that got no further: the one it asked for, if somebody has made it before. */
+static struct pool *pool_asked_for(const struct client *c)
+{
+	const struct client_login *l = c->login;
+
+	if (client_pool(c) != NULL || l->database == NULL || l->user == NULL)
+		return client_pool(c);
+	return registry_find_pool(c->hub->registry, atom_slice(l->database), atom_slice(l->user));
+}
+
+static void count_close(const struct client *c, enum close_reason why)
+{
+	const struct pool *pool = c->login != NULL ? pool_asked_for(c) : client_pool(c);
+
+	c->hub->closes[why]++;
+	if (pool == NULL)
+		return;
+	if (c->login == NULL)
+		pool_session(pool)->counts.client_closes[why]++;
+	else if (close_reasons[why].is_told)
+		pool_session(pool)->counts.login_failures[why]++;
+}
+
 static void close_with_text(struct client *c, enum close_reason why, const char *text, const struct close_error *e,
 			    bool is_servers)
 {
@@ -390,7 +414,7 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 						.hint = e->hint};
 		tell(c, &error);
 	}
-	c->hub->closes[why]++;
+	count_close(c, why);
 	log_closing(c, why, text);
 	destroy(c, why);
 }

@@ -52,7 +52,7 @@ static void leave_if_better(struct hub *hub, const struct host *host)
 			continue;
 		s->slot.close_needed = true;
 		if (s->slot.state == POOL_SERVER_IDLE)
-			server_close(s, "host cannot be reached");
+			server_close(s, SERVER_END_HOST_UNREACHABLE);
 		else if (s->client != NULL)
 			server_settle(s);
 	}

@@ -25,6 +25,7 @@
 #include "session/drain.h"
 #include "session/tls_setup.h"
 
+struct applications;
 struct auth_queries;
 struct cancel_request;
 struct client;
@@ -81,13 +82,14 @@ struct hub {
 	struct slab *clients, *servers;
 	struct addrbook own_ends;        /* addresses that clients have connected to */
 	struct params *params;
+	struct applications *applications; /* what is counted by application_name */
 	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */
 	struct keycache *keys;
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;
 	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
-	uint8_t cancel_secret[CANCEL_SECRET_SIZE];
+	struct cancel_secret cancel_secret;
 	enum secret_type mock_type;      /* what most users of auth_file have */
 	enum secret_type looked_up_type; /* what auth_query found last */
 	const struct console_ops *console;

@@ -28,7 +28,7 @@ static void close_minimum(struct pool *pool)
 
 	pool->is_known = false;
 	while (pool->settings.min_size > 0 && (slot = TAILQ_FIRST(&pool->idle)) != NULL)
-		server_close(server_of_slot(slot), "pool idle timeout");
+		server_close(server_of_slot(slot), SERVER_END_POOL_IDLE);
 }
 
 static bool may_go(const struct pool *pool)

@@ -63,7 +63,7 @@ void pause_all(struct hub *hub)
 {
 	hub->pause = PAUSE_ALL;
 	each_pool(hub, NULL, hold);
-	sweep_close_free_servers(hub, NULL, SERVER_PAUSED);
+	sweep_close_free_servers(hub, NULL, SERVER_END_PAUSED);
 	auth_queries_close_idle(hub->auth_queries);
 }
 
@@ -71,7 +71,7 @@ void pause_database(struct hub *hub, struct database *db)
 {
 	db->is_paused = true;
 	each_pool(hub, db, hold);
-	sweep_close_free_servers(hub, db, SERVER_PAUSED);
+	sweep_close_free_servers(hub, db, SERVER_END_PAUSED);
 }
 
 bool pause_has_database(const struct hub *hub)

@@ -145,7 +145,7 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	struct pool *pool = s->slot.pool;
 
 	if (c == NULL) {
-		server_close(s, "client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	s->phase = SERVER_READY;
@@ -154,7 +154,7 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	pool_server_enter(&s->slot, POOL_SERVER_ACTIVE);
 	client_login_greet(c, welcome, s->params);
 	if (c->state == CLIENT_CLOSED) {
-		server_close(s, "client has gone");
+		server_close(s, SERVER_END_REPLICATION_OVER);
 		return;
 	}
 	server_link(s, c);
@@ -194,6 +194,6 @@ bool replication_make_room(struct pool *pool)
 
 	if (slot == NULL || next_client(pool_session(pool)->hub, pool) == NULL)
 		return false;
-	server_destroy(server_of_slot(slot), "evicted: a replication connection needs its place");
+	server_destroy(server_of_slot(slot), SERVER_END_EVICTED_FOR_REPLICATION);
 	return true;
 }

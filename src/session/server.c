@@ -123,7 +123,7 @@ static void lost(struct server *s)
 	if (s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_CRASHED, detail_of_loss(s));
 	else
-		server_close(s, "server conn crashed?");
+		server_close(s, SERVER_END_SERVER_CRASHED);
 }
 
 static void on_closed(struct conn *conn, int error)
@@ -165,7 +165,7 @@ static void on_idle_too_long(struct deadline *d)
 	const struct pool *pool = s->slot.pool;
 
 	if (pool_server_count(pool) > pool->settings.min_size)
-		server_close(s, "server idle timeout");
+		server_close(s, SERVER_END_IDLE_TIMEOUT);
 	else
 		deadline_arm(&s->deadline, pool_session(pool)->server_idle);
 }
@@ -190,7 +190,7 @@ static void on_connect_too_long(struct deadline *d)
 	else if (s->client != NULL)
 		close_during_switch(s);
 	else
-		server_close(s, s->task == TASK_CHECK ? "test query timeout" : "server_connect_timeout");
+		server_close(s, s->task == TASK_CHECK ? SERVER_END_CHECK_TIMEOUT : SERVER_END_TASK_TIMEOUT);
 }
 
 /* Whether a server whose time is over has to stay until another has come in its place. */
@@ -223,7 +223,7 @@ static void on_lifetime(struct deadline *d)
 
 	s->is_over_age = true;
 	if (s->slot.state == POOL_SERVER_IDLE && ends_of_age(s))
-		server_close(s, "server lifetime over");
+		server_close(s, SERVER_END_LIFETIME);
 }
 
 /* Up to a tenth less, so that servers which were opened together do not all end together. */
@@ -298,6 +298,7 @@ void server_open(struct pool *pool, unsigned host_index)
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
 	pool_server_join(pool, &s->slot, clock_us());
+	pool_session(pool)->counts.created++;
 	replication_assign(s);
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
@@ -313,13 +314,13 @@ static void say_goodbye(struct server *s)
 		conn_write(&s->conn, terminate, sizeof(terminate));
 }
 
-void server_destroy(struct server *s, const char *why)
+void server_destroy_as(struct server *s, enum server_end why, const char *text)
 {
 	struct hub *hub = s->hub;
 	struct pool *pool = s->slot.pool;
 
-	if (why != NULL && hub_settings(hub)->log_disconnections)
-		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", why,
+	if (text != NULL && hub_settings(hub)->log_disconnections)
+		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", text,
 			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
 	say_goodbye(s);
 	deadline_disarm(&s->deadline);
@@ -332,6 +333,7 @@ void server_destroy(struct server *s, const char *why)
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
 	pool_server_leave(&s->slot, clock_us());
+	pool_session(pool)->counts.closed[why]++;
 	idle_pool_note(pool);
 	s->phase = SERVER_CLOSED;
 	server_host_leave(s);
@@ -341,7 +343,12 @@ void server_destroy(struct server *s, const char *why)
 		slab_give(hub->servers, s);
 }
 
-void server_close(struct server *s, const char *why)
+void server_destroy(struct server *s, enum server_end why)
+{
+	server_destroy_as(s, why, server_end_text(why));
+}
+
+void server_close(struct server *s, enum server_end why)
 {
 	struct pool *pool = s->slot.pool;
 	struct hub *hub = s->hub;
@@ -366,7 +373,7 @@ void server_close_with_client(struct server *s, enum close_reason why, const cha
 		client_close(c, why);
 	else
 		client_close_with(c, why, NULL, detail);
-	server_close(s, close_reasons[why].text);
+	server_close(s, server_end_of(why));
 }
 
 /* ------------------------------------------------------------------ who has it */
@@ -382,6 +389,8 @@ void server_link(struct server *s, struct client *c)
 	s->client = c;
 	c->server = s;
 	s->request_at = clock_us();
+	/* Who replicates has waited as a part of its login. */
+	s->waited = c->replication == REPLICATION_NONE ? s->request_at - c->request_at : 0;
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
 		deadline_disarm(&s->deadline);
@@ -389,15 +398,15 @@ void server_link(struct server *s, struct client *c)
 		server_task_start(s, TASK_SWITCH);
 }
 
-static const char *reason_to_close(const struct server *s)
+static enum server_end reason_to_close(const struct server *s)
 {
 	if (s->slot.close_needed)
-		return s->retired_because != NULL ? s->retired_because : SERVERS_CHANGED;
+		return s->retired_because != SERVER_END_NONE ? s->retired_because : SERVER_END_SERVER_REPLACED;
 	if (s->slot.pool->is_dead)
-		return "database removed";
+		return SERVER_END_DATABASE_REMOVED;
 	if (s->slot.pool->is_paused && s->hub->pause != PAUSE_SUSPEND)
-		return SERVER_PAUSED;
-	return NULL;
+		return SERVER_END_PAUSED;
+	return SERVER_END_NONE;
 }
 
 static bool needs_reset(const struct server *s)
@@ -408,10 +417,17 @@ static bool needs_reset(const struct server *s)
 	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
 }
 
+/* It would hit the reset query, or the next client's. The server is released once more behind it. */
+static void await_cancel(struct server *s)
+{
+	pool_session(s->slot.pool)->counts.pins[PIN_CANCEL]++;
+	pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+}
+
 void server_release(struct server *s)
 {
 	struct client *c = s->client;
-	const char *why;
+	enum server_end why;
 
 	if (c != NULL) {
 		s->client = NULL;
@@ -426,17 +442,16 @@ void server_release(struct server *s)
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);
 	why = reason_to_close(s);
-	if (why == NULL && (s->is_over_age || s->slot.pool->settings.server_lifetime_us == 0) && ends_of_age(s))
-		why = "server lifetime over";
-	if (why == NULL && s->slot.pool->is_capped && cap_is_exceeded(s->slot.pool))
-		why = "a limit on server connections was lowered";
-	if (why == NULL && cap_yields(s->slot.pool, clock_us()))
-		why = "given up: another pool needs the connection";
-	if (why != NULL)
+	if (why == SERVER_END_NONE && (s->is_over_age || s->slot.pool->settings.server_lifetime_us == 0) && ends_of_age(s))
+		why = SERVER_END_LIFETIME;
+	if (why == SERVER_END_NONE && s->slot.pool->is_capped && cap_is_exceeded(s->slot.pool))
+		why = SERVER_END_LIMIT_LOWERED;
+	if (why == SERVER_END_NONE && cap_yields(s->slot.pool, clock_us()))
+		why = SERVER_END_GIVEN_UP;
+	if (why != SERVER_END_NONE)
 		server_close(s, why);
 	else if (s->ncancels > 0)
-		/* It would hit the reset query, or the next client's. It is released once more behind it. */
-		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+		await_cancel(s);
 	else if (needs_reset(s))
 		server_task_start(s, TASK_RESET);
 	else
@@ -460,11 +475,11 @@ static void hand_over(struct server *s, struct pool_client *waiter)
 void server_offer(struct server *s)
 {
 	struct pool_session *ps = pool_session(s->slot.pool);
-	const char *why = reason_to_close(s);
+	enum server_end why = reason_to_close(s);
 	struct pool_client *waiter;
 
 	/* The configuration may have changed while it logged in, was checked, reset or waited for a cancel request. */
-	if (why != NULL) {
+	if (why != SERVER_END_NONE) {
 		server_close(s, why);
 		return;
 	}
@@ -497,19 +512,20 @@ static bool ends_session(const struct server *s)
 	return s->slot.close_needed && hub_settings(s->hub)->server_fast_close;
 }
 
-void server_settle(struct server *s)
+bool server_settle(struct server *s)
 {
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
 	/* Nobody else gets the server of a replication connection. */
 	if (s->replication != REPLICATION_NONE || !server_is_between_transactions(s))
-		return;
+		return false;
 	if (is_session && s->client != NULL && !ends_session(s))
 		drain_look(s->client);
 	else if (is_session && s->client != NULL)
-		server_close_with_client(s, CLOSE_SERVER_REPLACED, s->retired_because);
+		server_close_with_client(s, CLOSE_SERVER_REPLACED, server_end_text(s->retired_because));
 	else if (!is_session || ends_session(s))
 		server_release(s);
+	return true;
 }
 
 /* The one that was to go when another had come; if a client has it, it goes when that is done. */
@@ -522,7 +538,7 @@ static void replace_retiring(struct pool *pool)
 	TAILQ_FOREACH(slot, &pool->idle, link) {
 		if (!slot->is_retiring || !pool_server_retire(slot))
 			continue;
-		server_close(server_of_slot(slot), "server lifetime over");
+		server_close(server_of_slot(slot), SERVER_END_LIFETIME);
 		return;
 	}
 }

@@ -11,8 +11,10 @@
 #include "proto/startup.h"
 #include "session/client.h"
 #include "session/hub.h"
+#include "session/pool_counts.h"
 #include "session/pool_secret.h"
 #include "session/replication.h"
+#include "session/server_ends.h"
 
 /* What the bytes of a server are for: the state proper is the pool's (slot.state). */
 enum server_phase {
@@ -55,6 +57,7 @@ struct server {
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
 	uint64_t request_at;             /* when it last got a client */
+	uint64_t waited;                 /* for how long that had waited for it; 0 once it is counted */
 	uint64_t dropped;                /* TASK_DRAIN: bytes of replies that nobody wants */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	char status;                     /* of the last ReadyForQuery: I, T or E */
@@ -74,7 +77,7 @@ struct server {
 	uint64_t replica_id;
 	uint32_t nreplica_owed;          /* replication: messages sent that a ReadyForQuery answers, less those */
 	bool is_streaming;               /* replication: between CopyBothResponse and ReadyForQuery */
-	const char *retired_because;     /* slot.close_needed: why; NULL: the configuration has changed */
+	enum server_end retired_because; /* slot.close_needed: why; NONE: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
 	struct host *host;               /* where it goes; NULL: nowhere yet */
@@ -100,6 +103,7 @@ struct pool_session {
 	struct failure failure;          /* how */
 	bool dies_young;                 /* servers are closed as soon as they have been opened */
 	bool is_refusing;                /* those who wait are being sent away */
+	struct pool_counts counts;
 	struct pool_secret secret;       /* what clients have taught */
 	struct secret_renewal *renewal;  /* under way; NULL: none */
 	bool is_renewed;                 /* since the last good login */
@@ -210,13 +214,16 @@ void server_login_free(struct server_login **login);
 void server_ready(struct server *s);
 
 /* Ends a server connection; politely if nothing is under way. The reason goes to the log. */
-void server_close(struct server *s, const char *why);
+void server_close(struct server *s, enum server_end why);
 
 /*
  * As server_close(), without a look at what pools want now: for a caller that
- * knows better when to look. `why` may be NULL: nobody need hear of it.
+ * knows better when to look.
  */
-void server_destroy(struct server *s, const char *why);
+void server_destroy(struct server *s, enum server_end why);
+
+/* The same with another text in the log; NULL: nobody need hear of it. */
+void server_destroy_as(struct server *s, enum server_end why, const char *text);
 
 /* The same for one whose client is to be told: both end. */
 void server_close_with_client(struct server *s, enum close_reason why, const char *detail);
@@ -255,9 +262,6 @@ void server_abandon_rolled_back(struct server *s);
 /* After a task, or when nothing had to be done: gives the server to whoever waits. */
 void server_offer(struct server *s);
 
-/* Why servers end while PAUSE holds them back. */
-#define SERVER_PAUSED "pause mode"
-
 /* Servers of this pool may be handed out again: those who wait get the idle ones. */
 void server_serve_waiting(struct pool *pool);
 
@@ -267,6 +271,9 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);
 /* Counts a query that has been answered, and the transaction if that is over; nothing owed any more: the clocks stop. */
 void server_count_query(struct server *s);
 
+/* The same for the end of a transaction that comes otherwise. */
+void server_count_transaction(struct server *s);
+
 /* A whole ParameterStatus of this server's; false: out of memory or malformed. */
 bool server_note_parameter(struct server *s, const struct msg *m);
 
@@ -275,9 +282,10 @@ bool server_note_parameter(struct server *s, const struct msg *m);
 
 /*
  * After a ReadyForQuery or the end of what a client sent, or when the server is to be replaced: releases it if the pool
- * mode says so, or ends it if server_fast_close does. The client may be closed behind this.
+ * mode says so, or ends it if server_fast_close does. The client may be closed behind this. False: nothing of this,
+ * because it is in the middle of something.
  */
-void server_settle(struct server *s);
+bool server_settle(struct server *s);
 
 /* Whether the server could go back to its pool now. */
 bool server_is_between_transactions(const struct server *s);

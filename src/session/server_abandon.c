@@ -16,8 +16,6 @@
 #include "session/cancel_request.h"
 #include "session/server.h"
 
-#define NOT_READY "client disconnect while server was not ready"
-
 /* The bound when server_connect_timeout, which holds for statements of our own, sets none. */
 #define LONGEST_US (15 * CLOCK_SECOND)
 
@@ -38,8 +36,7 @@
 
 static void on_too_long(struct deadline *d)
 {
-	server_close((struct server *)((char *)d - offsetof(struct server, deadline)),
-		     "abandoned by its client, and not clean in time");
+	server_close((struct server *)((char *)d - offsetof(struct server, deadline)), SERVER_END_ABANDONED);
 }
 
 static void set_bound(struct server *s)
@@ -150,13 +147,13 @@ void server_abandon_note(struct server *s, const struct msg *m)
 {
 	s->dropped += m->len;
 	if (is_beyond_repair(&s->owed))
-		server_close(s, NOT_READY);
+		server_close(s, SERVER_END_NOT_READY);
 	else if (m->type == 'Z')
 		note_ready(s);
 	else if (m->type == 'G')
 		end_copy(s);
 	else if (s->dropped > DROPPED_MAX && is_left_to_run(s) && !end_query(s))
-		server_close(s, NOT_READY);
+		server_close(s, SERVER_END_NOT_READY);
 }
 
 /* ------------------------------------------------------------------ the transaction */
@@ -182,12 +179,9 @@ void server_abandon_go_on(struct server *s)
 
 void server_abandon_rolled_back(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
-
 	/* Otherwise it was only to be sure. */
 	if (s->xact_at != 0) {
-		stats->xact_count++;
-		stats->xact_time += clock_us() - s->xact_at;
+		server_count_transaction(s);
 		if (hub_settings(s->hub)->log_disconnections)
 			server_log(s, LOG_LEVEL_LOG, "client gone in a transaction: rolled back");
 	}
@@ -222,7 +216,7 @@ static void begin(struct server *s, enum leaving how)
 	} else {
 		pool_server_enter(&s->slot, POOL_SERVER_TESTED);
 		if (!end_query(s))
-			server_close(s, NOT_READY);
+			server_close(s, SERVER_END_NOT_READY);
 	}
 }
 
@@ -234,5 +228,5 @@ void server_abandon(struct server *s, enum leaving how)
 	}
 	if (is_to_be_canceled(s, how))
 		cancel(s);
-	server_close(s, NOT_READY);
+	server_close(s, SERVER_END_NOT_READY);
 }

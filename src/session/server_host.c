@@ -257,7 +257,7 @@ static void retire_servers(struct hub *hub, const struct host *host)
 			continue;
 		s->slot.close_needed = true;
 		if (s->slot.state == POOL_SERVER_IDLE)
-			server_close(s, "host has changed its role");
+			server_close(s, SERVER_END_HOST_ROLE);
 		else if (s->client != NULL)
 			server_settle(s);
 	}

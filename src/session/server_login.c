@@ -58,13 +58,30 @@ static bool balances(const struct server *s)
 static void try_next_address(struct server *s);
 static void try_host(struct server *s);
 
+/* How far it had come says what has failed. */
+static enum server_end end_of_login(const struct server *s)
+{
+	switch (s->phase) {
+	case SERVER_RESOLVING:
+		return SERVER_END_DNS_FAILED;
+	case SERVER_CONNECTING:
+		return SERVER_END_CONNECT_FAILED;
+	case SERVER_TLS:
+		return SERVER_END_TLS_FAILED;
+	case SERVER_TASK:
+		return SERVER_END_CONNECT_QUERY_FAILED;
+	default:
+		return SERVER_END_LOGIN_FAILED;
+	}
+}
+
 /* That it does not let somebody replicate says nothing of the pool's other clients. */
 static void refuse_replication(struct server *s, const struct close_error *e, bool is_servers)
 {
 	struct client *c = replication_client(s);
 	struct pool *pool = s->slot.pool;
 
-	server_destroy(s, e->message);
+	server_destroy_as(s, end_of_login(s), e->message);
 	if (c != NULL && is_servers)
 		client_close_error(c, CLOSE_SERVER_REFUSED, e);
 	else if (c != NULL)
@@ -84,7 +101,7 @@ static void refuse(struct server *s, const struct close_error *e, bool is_server
 		refuse_replication(s, e, is_servers);
 		return;
 	}
-	server_destroy(s, is_servers ? "login failed" : e->message);
+	server_destroy_as(s, end_of_login(s), is_servers ? server_end_text(SERVER_END_LOGIN_FAILED) : e->message);
 	pool_session_refused(pool, began_at, e, is_servers);
 	pool_session_share(pool);
 }
@@ -103,7 +120,7 @@ static void fail_host(struct server *s, enum breaker_stage stage, const struct c
 	struct pool *pool = s->slot.pool;
 
 	server_host_failed(s, stage, e);
-	server_destroy(s, e->message);
+	server_destroy_as(s, end_of_login(s), e->message);
 	pool_session_refuse_if_down(pool);
 	pool_session_share(pool);
 	pool_session_fill(pool);
@@ -172,7 +189,7 @@ static void try_next_host(struct server *s, enum breaker_stage stage, const char
 		go_to_next_host(s, index);
 		return;
 	}
-	server_destroy(s, is_news ? what : NULL);
+	server_destroy_as(s, end_of_login(s), is_news ? what : NULL);
 	pool_session_refuse_if_down(pool);
 	pool_session_share(pool);
 	pool_session_fill(pool);
@@ -448,7 +465,7 @@ static void not_ready_yet(struct server *s, const struct close_error *e)
 static void forsake(struct server *s)
 {
 	server_host_answered(s);
-	server_destroy(s, "login failed");
+	server_destroy(s, SERVER_END_LOGIN_FAILED);
 }
 
 /* The server's own error: kept word for word, for whoever waits and whoever comes. */
@@ -540,8 +557,9 @@ static void logged_in(struct server *s)
 	struct pool *pool = s->slot.pool;
 
 	server_host_logged_in(s);
+	pool_record(pool, LATENCY_CONNECT, clock_us() - s->slot.connected_at);
 	if (s->host_index < pool->database->nhosts && !opening_keeps(pool, clock_us(), s->host_index)) {
-		server_close(s, "host is not what target_session_attrs asks for");
+		server_close(s, SERVER_END_WRONG_HOST);
 		return;
 	}
 	s->status = 'I';

@@ -117,7 +117,7 @@ static void evict(const struct opening *o)
 {
 	struct pool *pool = o->victim->pool;
 
-	server_destroy(server_of_slot(o->victim), "evicted: another pool needs the connection");
+	server_destroy(server_of_slot(o->victim), SERVER_END_EVICTED);
 	if (pool->blocked_in == NULL)
 		pool_block(pool, &o->victims_cap->blocked);
 }

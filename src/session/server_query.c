@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "pool/applications.h"
 #include "proto/msg.h"
 #include "proto/rules.h"
 #include "session/host_check.h"
@@ -52,7 +53,7 @@ static size_t broken(struct server *s, struct pass *pass)
 	if (s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
 	else
-		server_close(s, "error or unexpected message from an idle server");
+		server_close(s, SERVER_END_UNEXPECTED);
 	return CONN_CLOSED;
 }
 
@@ -71,21 +72,58 @@ static bool note_parameter(struct server *s, const struct msg *m)
 	return true;
 }
 
+/* Behind a switch the server's parameters are its client's, in one spelling for all clients. */
+static struct application *application_of(const struct server *s)
+{
+	return applications_of(s->hub->applications, s->params);
+}
+
+static void count_transaction(struct server *s, struct application *app, uint64_t now)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t took = now - s->xact_at;
+
+	pool->stats.now.xact_count++;
+	app->transactions++;
+	if (s->xact_at == 0)
+		return;
+	pool->stats.now.xact_time += took;
+	app->transaction_time += took;
+	pool_record(pool, LATENCY_TRANSACTION, took);
+}
+
+void server_count_transaction(struct server *s)
+{
+	count_transaction(s, application_of(s), clock_us());
+}
+
+static void count_query(struct server *s, struct application *app, uint64_t now)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t took = now - s->query_at;
+
+	pool->stats.now.query_count++;
+	app->queries++;
+	app->wait_time += s->waited;
+	s->waited = 0;
+	if (s->query_at == 0)
+		return;
+	pool->stats.now.query_time += took;
+	app->query_time += took;
+	pool_record(pool, LATENCY_QUERY, took);
+}
+
 void server_count_query(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
+	struct application *app = application_of(s);
 	uint64_t now = clock_us();
 	bool goes_on = !owed_is_clear(&s->owed);
 
-	stats->query_count++;
-	if (s->query_at != 0)
-		stats->query_time += now - s->query_at;
+	count_query(s, app, now);
 	s->query_at = goes_on ? now : 0;
 	if (s->status != 'I')
 		return;
-	stats->xact_count++;
-	if (s->xact_at != 0)
-		stats->xact_time += now - s->xact_at;
+	count_transaction(s, app, now);
 	s->xact_at = goes_on ? now : 0;
 }
 
@@ -265,6 +303,25 @@ static bool go_on(struct server *s)
 	return prepared_go_on(s);
 }
 
+/* The client keeps its server: a pool mode that would have it otherwise cannot. */
+static void note_pin(const struct server *s)
+{
+	const struct pool *pool = s->slot.pool;
+	enum pin why = PIN_UNSURE;
+
+	if (pool->settings.mode == POOL_MODE_SESSION)
+		return;
+	if (conn_is_backlogged(&s->conn))
+		why = PIN_BACKLOG;
+	else if (s->client->remain > 0)
+		why = PIN_HALF_MESSAGE;
+	else if (s->owed.n > 0)
+		why = PIN_PIPELINE;
+	else if (s->owed.is_unsynced)
+		why = PIN_UNSYNCED;
+	pool_session(pool)->counts.pins[why]++;
+}
+
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
 static bool after_ready(struct server *s, struct pass *pass)
 {
@@ -278,7 +335,8 @@ static bool after_ready(struct server *s, struct pass *pass)
 		return true;
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
-	server_settle(s);
+	if (!server_settle(s))
+		note_pin(s);
 	/* Closed, set up for the next client, or that client's already. */
 	if (s->phase != SERVER_READY)
 		return false;

@@ -180,19 +180,19 @@ static bool forget_unreported(struct server *s)
 	return true;
 }
 
-static const char *failure_of(const struct server *s)
+static enum server_end failure_of(const struct server *s)
 {
 	switch (s->task) {
 	case TASK_CONNECT_QUERY:
-		return "connect_query failed";
+		return SERVER_END_CONNECT_QUERY_FAILED;
 	case TASK_CHECK:
-		return "test query failed";
+		return SERVER_END_CHECK_FAILED;
 	case TASK_RESET:
-		return "reset query failed";
+		return SERVER_END_RESET_FAILED;
 	case TASK_ROLLBACK:
-		return "rollback failed";
+		return SERVER_END_ROLLBACK_FAILED;
 	default:
-		return "switch of session parameters failed";
+		return SERVER_END_SWITCH_FAILED;
 	}
 }
 
@@ -220,7 +220,7 @@ static void finish(struct server *s)
 		if (s->client != NULL)
 			server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
 		else if (s->task == TASK_CONNECT_QUERY)
-			server_login_refused(s, failure_of(s));
+			server_login_refused(s, server_end_text(failure_of(s)));
 		else
 			server_close(s, failure_of(s));
 		return;
@@ -285,7 +285,7 @@ static size_t broken(struct server *s)
 	if (s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_PROTOCOL, NULL);
 	else
-		server_close(s, close_reasons[CLOSE_SERVER_PROTOCOL].text);
+		server_close(s, SERVER_END_SERVER_PROTOCOL);
 	return CONN_CLOSED;
 }
 

@@ -38,7 +38,7 @@ static void on_timeout(struct deadline *d)
 		if (s->client != NULL)
 			server_close_with_client(s, CLOSE_SUSPEND_TIMEOUT, NULL);
 		else
-			server_close(s, close_reasons[CLOSE_SUSPEND_TIMEOUT].text);
+			server_close(s, SERVER_END_SUSPEND_TIMEOUT);
 	}
 	hub_note_quiet(hub);
 }

@@ -48,7 +48,7 @@ void sweep_close_retired(struct hub *hub)
 	uint32_t i = 0;
 
 	while ((s = slab_next(hub->servers, &i)) != NULL) {
-		if (s->phase == SERVER_CLOSED || s->retired_because == NULL)
+		if (s->phase == SERVER_CLOSED || s->retired_because == SERVER_END_NONE)
 			continue;
 		if (is_unused(s))
 			server_close(s, s->retired_because);
@@ -57,7 +57,7 @@ void sweep_close_retired(struct hub *hub)
 	}
 }
 
-void sweep_retire_servers(struct hub *hub, const struct database *db, const char *why)
+void sweep_retire_servers(struct hub *hub, const struct database *db, enum server_end why)
 {
 	struct server *s;
 	uint32_t i = 0;
@@ -85,7 +85,7 @@ void sweep_retire_vanished(struct hub *hub, const char *host, const struct addr_
 		    !is_reached_through(s, host) || is_at_one_of(s, addresses, n))
 			continue;
 		s->slot.close_needed = true;
-		s->retired_because = "DNS changed, the server's address is not among its host's any more";
+		s->retired_because = SERVER_END_DNS_CHANGED;
 	}
 	sweep_close_retired(hub);
 }
@@ -114,7 +114,7 @@ static void end_sessions(struct hub *hub, const struct database *db, enum close_
 	i = 0;
 	while ((s = slab_next(hub->servers, &i)) != NULL)
 		if (s->phase != SERVER_CLOSED && (db == NULL || s->slot.pool->database == db))
-			server_close(s, close_reasons[why].text);
+			server_close(s, server_end_of(why));
 }
 
 void sweep_remove_database(struct hub *hub, const struct database *db)
@@ -146,7 +146,7 @@ void sweep_close_idle_servers(struct hub *hub)
 
 	while ((s = slab_next(hub->servers, &i)) != NULL)
 		if (s->phase != SERVER_CLOSED && s->slot.state == POOL_SERVER_IDLE)
-			server_close(s, "pooler is shutting down");
+			server_close(s, SERVER_END_SHUTDOWN);
 }
 
 void sweep_close_all(struct hub *hub)
@@ -160,7 +160,7 @@ void sweep_close_all(struct hub *hub)
 	i = 0;
 	while ((s = slab_next(hub->servers, &i)) != NULL)
 		if (s->phase != SERVER_CLOSED)
-			server_destroy(s, "pooler is shutting down");
+			server_destroy(s, SERVER_END_SHUTDOWN);
 	cancel_request_close_all(hub);
 }
 
@@ -171,7 +171,7 @@ static bool is_free(const struct server *s)
 	return state == POOL_SERVER_IDLE || state == POOL_SERVER_NEW || state == POOL_SERVER_BEING_CANCELED;
 }
 
-void sweep_close_free_servers(struct hub *hub, const struct database *db, const char *why)
+void sweep_close_free_servers(struct hub *hub, const struct database *db, enum server_end why)
 {
 	struct server *s;
 	uint32_t i = 0;
@@ -204,7 +204,7 @@ void sweep_close_excess(struct hub *hub)
 
 	while ((s = slab_next(hub->servers, &i)) != NULL)
 		if (s->phase != SERVER_CLOSED && s->slot.state == POOL_SERVER_IDLE && cap_is_exceeded(s->slot.pool))
-			server_close(s, "a limit on server connections was lowered");
+			server_close(s, SERVER_END_LIMIT_LOWERED);
 }
 
 void sweep_fill_pools(struct hub *hub)

@@ -3,16 +3,13 @@
  */
 #pragma once
 #include "session/hub.h"
-
-/* A reload has changed where a database's connections go to. */
-#define SERVERS_CHANGED "database configuration changed"
+#include "session/server_ends.h"
 
 /*
  * New connections are wanted in the place of these: idle ones go now, busy ones
- * when they are released. NULL: of all databases. The log gives the reason, a
- * text that outlives them.
+ * when they are released, for that reason. NULL: of all databases.
  */
-void sweep_retire_servers(struct hub *hub, const struct database *db, const char *why);
+void sweep_retire_servers(struct hub *hub, const struct database *db, enum server_end why);
 
 /* Servers that were to go and that clients have still. NULL: of all databases. */
 bool sweep_has_retired(const struct hub *hub, const struct database *db);
@@ -42,7 +39,7 @@ void sweep_close_idle_servers(struct hub *hub);
 void sweep_close_all(struct hub *hub);
 
 /* Servers that no client has and that do nothing for one, those that log in included, end. NULL: of all databases. */
-void sweep_close_free_servers(struct hub *hub, const struct database *db, const char *why);
+void sweep_close_free_servers(struct hub *hub, const struct database *db, enum server_end why);
 
 /* Servers that clients have, or that work for them. NULL: of all databases. */
 unsigned sweep_busy_servers(const struct hub *hub, const struct database *db);

@@ -17,7 +17,7 @@ static void end(struct server *s, enum close_reason why)
 	if (s->client != NULL)
 		server_close_with_client(s, why, NULL);
 	else
-		server_close(s, close_reasons[why].text);
+		server_close(s, server_end_of(why));
 }
 
 /* A query that runs on would hold locks and burn its server: it is cancelled, not only abandoned. */

@@ -248,6 +248,25 @@ static void a_user_is_made_once(void **state)
 	assert_null(user("bob")->conf);
 }
 
+static void to_look_for_users_and_pools_makes_none(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	assert_null(registry_find_user(registry, SLICE_LIT("ann")));
+	assert_null(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")));
+	p = pool("shop", "ann");
+	assert_ptr_equal(registry_find_user(registry, SLICE_LIT("ann")), p->user);
+	assert_ptr_equal(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_null(registry_find_pool(registry, SLICE_LIT("books"), SLICE_LIT("ann")));
+	assert_null(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("bob")));
+	assert_null(registry_find_pool(registry, SLICE_LIT("elsewhere"), SLICE_LIT("ann")));
+	reload("[databases]\nbooks = host=127.0.0.1\n[pgbouncer]\n");
+	assert_ptr_equal(registry_find_pool(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_int_equal(registry_pool_count(registry), 1);
+}
+
 static void a_pool_is_for_one_user_on_one_database(void **state)
 {
 	struct pool *p;
@@ -931,6 +950,7 @@ int main(void)
 		TEST(an_automatic_database_can_be_dropped_with_its_pools),
 		TEST(to_look_for_a_database_makes_none),
 		TEST(a_user_is_made_once),
+		TEST(to_look_for_users_and_pools_makes_none),
 		TEST(a_pool_is_for_one_user_on_one_database),
 		TEST(a_forced_user_has_one_pool_for_all),
 		TEST(without_a_user_there_is_no_pool),
