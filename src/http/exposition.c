@@ -6,10 +6,6 @@
 #include "base/utf8.h"
 #include "report/metrics.h"
 
-/* More than any source has. */
-#define LABELS_MAX 8
-#define METRICS_MAX 32
-
 /* A cell that is null, or no number: no sample. */
 #define NO_VALUE INT64_MIN
 
@@ -19,8 +15,8 @@
  */
 struct gathering {
 	const struct metric_source *source;
-	int label_columns[LABELS_MAX];
-	int value_columns[METRICS_MAX];  /* -1: none */
+	int label_columns[METRIC_LABELS_MAX];
+	int value_columns[METRIC_OF_SOURCE_MAX];  /* -1: none */
 	int key_column, value_column;
 	struct strbuf labels;            /* of all rows, one behind the other */
 	struct strbuf ends;              /* size_t: where those of each row end */

@@ -145,14 +145,7 @@ static enum MHD_Result show_table(const struct call *c)
 
 static enum MHD_Result pools(const struct call *c)
 {
-	struct strbuf out;
-	struct json j;
-
-	strbuf_init(&out);
-	json_init(&j, &out);
-	if (!table_json_objects(&table_pools, c->site->report, &j))
-		out.failed = true;
-	return respond_built(c->x, MHD_HTTP_OK, TYPE_JSON, &out);
+	return respond_pieces(c->x, TYPE_JSON, table_json_objects(&table_pools, c->site->report), &c->site->budget);
 }
 
 static enum MHD_Result page(const struct call *c)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 struct teller {
 	struct pieces pieces;            /* first: next() and free() cast */
@@ -11,6 +12,7 @@ struct teller {
 	const struct report *report;
 	struct table_place place;
 	struct json json;
+	bool is_of_objects;
 	bool is_begun;
 };
 
@@ -80,6 +82,19 @@ static void put_row(struct row_sink *sink, const struct cell *cells)
 	s->nrows++;
 }
 
+static void put_object(struct row_sink *sink, const struct cell *cells)
+{
+	struct json_sink *s = (struct json_sink *)sink;
+
+	json_object_begin(s->json);
+	for (size_t i = 0; i < s->table->ncolumns; i++) {
+		json_key(s->json, s->table->columns[i].name);
+		put_cell(s->json, &cells[i]);
+	}
+	json_object_end(s->json);
+	s->nrows++;
+}
+
 static void put_head(struct json *j, const struct table *table)
 {
 	json_object_begin(j);
@@ -97,13 +112,14 @@ static void put_head(struct json *j, const struct table *table)
 	}
 	json_array_end(j);
 	json_key(j, "rows");
-	json_array_begin(j);
 }
 
 /* Of a table that does not grow with the number of sessions, all rows. */
 static enum told tell_rows(struct teller *t, unsigned *left)
 {
-	struct json_sink sink = {.sink.on_row = put_row, .json = &t->json, .table = t->table};
+	struct json_sink sink = {.sink.on_row = t->is_of_objects ? put_object : put_row,
+				 .json = &t->json,
+				 .table = t->table};
 	unsigned most = *left;
 	enum told told;
 
@@ -123,15 +139,19 @@ static enum told tell_next(struct pieces *p, unsigned *left, struct strbuf *out)
 	enum told told;
 
 	t->json.out = out;
-	if (!t->is_begun)
-		put_head(&t->json, t->table);
+	if (!t->is_begun) {
+		if (!t->is_of_objects)
+			put_head(&t->json, t->table);
+		json_array_begin(&t->json);
+	}
 	t->is_begun = true;
 	told = tell_rows(t, left);
-	if (told == TOLD_ALL) {
-		json_array_end(&t->json);
+	if (told != TOLD_ALL)
+		return told;
+	json_array_end(&t->json);
+	if (!t->is_of_objects)
 		json_object_end(&t->json);
-	}
-	return told;
+	return TOLD_ALL;
 }
 
 static void free_teller(struct pieces *p)
@@ -142,7 +162,7 @@ static void free_teller(struct pieces *p)
 	free(t);
 }
 
-struct pieces *table_json_rows(const struct table *table, const struct report *report)
+static struct pieces *new_teller(const struct table *table, const struct report *report, bool is_of_objects)
 {
 	struct teller *t = calloc(1, sizeof(*t));
 
@@ -152,28 +172,17 @@ struct pieces *table_json_rows(const struct table *table, const struct report *r
 	t->pieces.free = free_teller;
 	t->table = table;
 	t->report = report;
+	t->is_of_objects = is_of_objects;
 	return &t->pieces;
 }
 
-static void put_object(struct row_sink *sink, const struct cell *cells)
+struct pieces *table_json_rows(const struct table *table, const struct report *report)
 {
-	struct json_sink *s = (struct json_sink *)sink;
-
-	json_object_begin(s->json);
-	for (size_t i = 0; i < s->table->ncolumns; i++) {
-		json_key(s->json, s->table->columns[i].name);
-		put_cell(s->json, &cells[i]);
-	}
-	json_object_end(s->json);
+	return new_teller(table, report, false);
 }
 
-bool table_json_objects(const struct table *table, const struct report *report, struct json *j)
+struct pieces *table_json_objects(const struct table *table, const struct report *report)
 {
-	struct json_sink sink = {.sink.on_row = put_object, .json = j, .table = table};
-	bool ok;
-
-	json_array_begin(j);
-	ok = table_tell(table, report, &sink.sink);
-	json_array_end(j);
-	return ok;
+	return new_teller(table, report, true);
 }
+

@@ -2,7 +2,6 @@
  * Tables as JSON.
  */
 #pragma once
-#include "base/json.h"
 #include "http/pieces.h"
 #include "report/table.h"
 
@@ -13,5 +12,5 @@
  */
 struct pieces *table_json_rows(const struct table *table, const struct report *report);
 
-/* An array of an object for each row, whose keys are the columns. False when out of memory. */
-bool table_json_objects(const struct table *table, const struct report *report, struct json *j);
+/* An array with an object for each row, whose keys are the columns. The same otherwise. */
+struct pieces *table_json_objects(const struct table *table, const struct report *report);

@@ -142,6 +142,16 @@ static const struct metric memory_metrics[] = {
 	GAUGE("pgsluice_memory_bytes", "memtotal", "Memory that a cache has taken"),
 };
 
+static const struct metric process_metrics[] = {
+	SECONDS_GAUGE("process_start_time_seconds", "start_time_us",
+		      "Start time of the process since unix epoch in seconds"),
+	SECONDS_COUNTER("process_cpu_seconds_total", "cpu_us", "Total user and system CPU time spent in seconds"),
+	GAUGE("process_virtual_memory_bytes", "virtual_memory_bytes", "Virtual memory size in bytes"),
+	GAUGE("process_resident_memory_bytes", "resident_memory_bytes", "Resident memory size in bytes"),
+	GAUGE("process_open_fds", "open_fds", "Number of open file descriptors"),
+	GAUGE("process_max_fds", "max_fds", "Maximum number of open file descriptors"),
+};
+
 #define LIST(labels_) .labels = (labels_), .nlabels = sizeof(labels_) / sizeof((labels_)[0])
 #define METRICS(metrics_) .metrics = (metrics_), .nmetrics = sizeof(metrics_) / sizeof((metrics_)[0])
 
@@ -157,5 +167,6 @@ const struct metric_source metric_sources[] = {
 	{.table = &table_close_reasons, LIST(close_labels), METRICS(close_metrics)},
 	{.table = &table_prepared_stats, LIST(stats_labels), METRICS(prepared_metrics)},
 	{.table = &table_mem, LIST(memory_labels), METRICS(memory_metrics)},
+	{.table = &table_process, METRICS(process_metrics), .key = "key", .value = "value"},
 };
 const size_t metric_source_count = sizeof(metric_sources) / sizeof(metric_sources[0]);

@@ -27,6 +27,9 @@ struct metric {
 	const char *word;
 };
 
+/* No source has more. */
+enum { METRIC_LABELS_MAX = 8, METRIC_OF_SOURCE_MAX = 32 };
+
 struct metric_label {
 	const char *name, *column;
 };

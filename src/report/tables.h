@@ -34,6 +34,7 @@
 	X(dns_hosts)            \
 	X(dns_zones)            \
 	X(close_reasons)        \
+	X(process)              \
 	X(fds)                  \
 	X(all)                  \
 	X(stats)                \

@@ -116,6 +116,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
 	assert_columns(&table_prepared_stats,
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
+	assert_columns(&table_process, "key s, value q");
 	assert_columns(&table_pool_stats,
 		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
 		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
