@@ -46,6 +46,11 @@ void addr_of_self(struct addr *a, int fd)
 		addr_from_sockaddr(a, &any.u.sa);
 }
 
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;
+}
+
 void addr_print_host(const struct addr *a, struct strbuf *out)
 {
 	char text[INET6_ADDRSTRLEN];

@@ -280,5 +280,8 @@ void server_settle(struct server *s);
 /* Whether the server could go back to its pool now. */
 bool server_is_between_transactions(const struct server *s);
 
+/* A log line of this server's, and one with more to say (base/log_line.h); the line's subject is filled in here. */
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void server_log_line(const struct server *s, struct log_line line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -415,7 +415,8 @@ void server_login_connected(struct server *s)
 	strbuf_init_fixed(&from, room, sizeof(room));
 	addr_print(&self, &from);
 	if (hub_settings(s->hub)->log_connections)
-		server_log(s, LOG_LEVEL_LOG, "new connection to server (from %s)", from.p);
+		server_log_line(s, (struct log_line){.level = LOG_LEVEL_LOG, .kind = LOG_CONNECTION},
+				"new connection to server (from %s)", from.p);
 	if (s->hub->tls.servers != NULL && s->address.u.sa.sa_family != AF_UNIX)
 		ask_for_tls(s);
 	else
