@@ -11,6 +11,7 @@
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server_host.h"
+#include "session/slow_log.h"
 #include "session/sweep.h"
 
 static struct server *of_deadline(struct deadline *d)
@@ -410,6 +411,7 @@ void server_link(struct server *s, struct client *c)
 	s->client = c;
 	c->server = s;
 	s->request_at = clock_us();
+	slow_log_wait(s);
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
 		deadline_disarm(&s->deadline);

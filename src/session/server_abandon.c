@@ -15,6 +15,7 @@
 #include "proto/out.h"
 #include "session/cancel_request.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 
 #define NOT_READY "client disconnect while server was not ready"
 
@@ -188,6 +189,7 @@ void server_abandon_rolled_back(struct server *s)
 	if (s->xact_at != 0) {
 		stats->xact_count++;
 		stats->xact_time += clock_us() - s->xact_at;
+		slow_log_transaction(s, clock_us());
 		if (hub_settings(s->hub)->log_disconnections)
 			server_log(s, LOG_LEVEL_LOG, "client gone in a transaction: rolled back");
 	}

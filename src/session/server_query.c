@@ -12,6 +12,7 @@
 #include "session/host_check.h"
 #include "session/prepared.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 #include "session/timeouts.h"
 
 static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
@@ -78,6 +79,7 @@ void server_count_query(struct server *s)
 	bool goes_on = !owed_is_clear(&s->owed);
 
 	stats->query_count++;
+	s->xact_queries++;
 	if (s->query_at != 0)
 		stats->query_time += now - s->query_at;
 	s->query_at = goes_on ? now : 0;
@@ -86,6 +88,7 @@ void server_count_query(struct server *s)
 	stats->xact_count++;
 	if (s->xact_at != 0)
 		stats->xact_time += now - s->xact_at;
+	slow_log_transaction(s, now);
 	s->xact_at = goes_on ? now : 0;
 }
 

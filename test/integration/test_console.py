@@ -289,7 +289,8 @@ server_tls_ca_file server_tls_cert_file server_tls_key_file server_tls_protocols
 server_tls13_ciphers so_reuseport stats_period stats_users suspend_timeout syslog syslog_ident syslog_facility
 tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
 track_extra_parameters transaction_timeout unix_socket_dir unix_socket_group unix_socket_mode user verbose
-shutdown_deadline shutdown_delay shutdown_mode shutdown_pace
+shutdown_deadline shutdown_delay shutdown_mode shutdown_pace log_connections_limit log_fold_interval log_format
+log_min_duration log_min_wait
 """.split()
 
 DEFAULTS = {
