@@ -30,6 +30,7 @@
 	X(dns_hosts)            \
 	X(dns_zones)            \
 	X(close_reasons)        \
+	X(errors)               \
 	X(fds)                  \
 	X(all)                  \
 	X(stats)                \

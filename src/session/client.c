@@ -384,6 +384,19 @@ static void log_closing(const struct client *c, enum close_reason why, const cha
 				"closing because: %s (age=%" PRIu64 "s)", text, age);
 }
 
+/* What it was told, and what it was closed for without a word though something was wrong. */
+static void note_error(struct client *c, enum close_reason why, const char *text, const char *sqlstate)
+{
+	const struct error_seen seen = {.reason = close_reasons[why].symbol,
+					.sqlstate = sqlstate,
+					.database = client_database_name(c),
+					.user = client_user_name(c),
+					.message = text};
+
+	if (close_reasons[why].is_told || close_reasons[why].level <= LOG_LEVEL_WARNING)
+		errors_note(&c->hub->errors, &seen, clock_us());
+}
+
 static void close_with_text(struct client *c, enum close_reason why, const char *text, const struct close_error *e,
 			    bool is_servers)
 {
@@ -398,6 +411,7 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 		tell(c, &error, close_reasons[why].symbol);
 	}
 	c->hub->closes[why]++;
+	note_error(c, why, text, e->sqlstate);
 	log_closing(c, why, text, e->sqlstate);
 	destroy(c, why);
 }
