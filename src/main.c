@@ -343,6 +343,7 @@ static int serve(int argc, char **argv)
 	if (error.n > 0)
 		fprintf(stderr, "%s: %s\n", argv[0], error.p);
 	strbuf_fini(&error);
+	log_flush();
 	log_close();
 	free(a);
 	return status;

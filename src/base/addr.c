@@ -58,6 +58,11 @@ static void print_v4(const struct in_addr *v4, struct strbuf *out)
 	}
 }
 
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;
+}
+
 void addr_print_host(const struct addr *a, struct strbuf *out)
 {
 	char text[INET6_ADDRSTRLEN];

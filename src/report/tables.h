@@ -35,6 +35,7 @@
 	X(dns_zones)            \
 	X(close_reasons)        \
 	X(process)              \
+	X(errors)               \
 	X(fds)                  \
 	X(all)                  \
 	X(stats)                \

@@ -23,6 +23,7 @@
 #include "session/cancel_key.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
+#include "session/errors.h"
 #include "session/tls_setup.h"
 
 struct applications;
@@ -112,6 +113,7 @@ struct hub {
 	uint64_t last_id;
 	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
+	struct errors errors;
 	uint64_t started_at;
 	unsigned nwaits;                 /* commands of the console that wait for sessions */
 	/* See hub_note_quiet(). */

@@ -13,6 +13,7 @@
 #include "session/host_check.h"
 #include "session/prepared.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 #include "session/timeouts.h"
 
 static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
@@ -85,11 +86,13 @@ static void count_transaction(struct server *s, struct application *app, uint64_
 
 	pool->stats.now.xact_count++;
 	app->transactions++;
-	if (s->xact_at == 0)
-		return;
-	pool->stats.now.xact_time += took;
-	app->transaction_time += took;
-	pool_record(pool, LATENCY_TRANSACTION, took);
+	app->wait_time += s->waited_us;
+	if (s->xact_at != 0) {
+		pool->stats.now.xact_time += took;
+		app->transaction_time += took;
+		pool_record(pool, LATENCY_TRANSACTION, took);
+	}
+	slow_log_transaction(s, now);
 }
 
 void server_count_transaction(struct server *s)
@@ -104,8 +107,7 @@ static void count_query(struct server *s, struct application *app, uint64_t now)
 
 	pool->stats.now.query_count++;
 	app->queries++;
-	app->wait_time += s->waited;
-	s->waited = 0;
+	s->xact_queries++;
 	if (s->query_at == 0)
 		return;
 	pool->stats.now.query_time += took;

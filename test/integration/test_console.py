@@ -301,7 +301,8 @@ server_tls13_ciphers so_reuseport stats_period stats_users suspend_timeout syslo
 tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
 track_extra_parameters transaction_timeout unix_socket_dir unix_socket_group unix_socket_mode user verbose
 shutdown_deadline shutdown_delay shutdown_mode shutdown_pace stats_applications database_required
-http_allow_anonymous http_listen_addr http_max_connections http_port http_tls_cert_file http_tls_key_file
+ http_allow_anonymous http_listen_addr http_max_connections http_port http_tls_cert_file http_tls_key_file
+ log_connections_limit log_fold_interval log_format log_min_duration log_min_wait
 """.split()
 
 DEFAULTS = {

@@ -131,6 +131,8 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
 	assert_columns(&table_all, "name s, setting s, description s");
+	assert_columns(&table_errors,
+		       "sqlstate s, reason s, database s, user s, count q, first T, last T, message s");
 }
 
 static void tables_are_found_in_any_case(void **state)
