@@ -12,6 +12,7 @@
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
+#include "session/capacity.h"
 #include "session/client.h"
 #include "session/host_check.h"
 #include "session/host_session.h"
@@ -199,6 +200,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	timeouts_renew(&p->hub);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
 	sweep_close_retired(&p->hub);
 	sweep_fill_pools(&p->hub);
@@ -652,6 +654,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	use_tls(p, &tls);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
 	p->hub.is_ready = true;
 	return true;
@@ -713,6 +716,7 @@ void pooler_free(struct pooler *p)
 	listeners_close(&hub->listeners);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
+		capacity_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);
