@@ -16,6 +16,7 @@
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
+#include "session/capacity.h"
 #include "session/client.h"
 #include "session/host_check.h"
 #include "session/host_session.h"
@@ -233,6 +234,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	apply_settings(p);
 	http_apply_settings(p->http);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
 	sweep_close_retired(&p->hub);
 	sweep_fill_pools(&p->hub);
@@ -716,6 +718,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	use_tls(p, &tls);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
 	p->hub.is_ready = true;
 	return true;
@@ -782,6 +785,7 @@ void pooler_free(struct pooler *p)
 	http_free(&p->http);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
+		capacity_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);

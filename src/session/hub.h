@@ -21,6 +21,7 @@
 #include "pool/stmts.h"
 #include "proto/params.h"
 #include "session/cancel_key.h"
+#include "session/capacity.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
 #include "session/errors.h"
@@ -104,6 +105,7 @@ struct hub {
 	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
 	uint64_t last_admitted;
 	struct drain drain;
+	struct capacity_checks capacity;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */

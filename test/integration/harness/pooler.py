@@ -89,6 +89,8 @@ class Pooler:
             "admin_users": "admin",
             "stats_users": "stats",
             "pool_mode": "transaction",
+            # Nobody but clients is to connect to servers that tests count the connections of.
+            **({} if is_pgbouncer() else {"capacity_check_interval": 0}),
             **settings,
         }
         self.userlist.setdefault("admin", "")

@@ -111,6 +111,12 @@ static void columns_of_our_own_tables_are_these(void **state)
 	(void)state;
 	assert_columns(&table_hosts, "address s, state s, role s, failures i, last_error s, last_detail s, next_try T, "
 				     "connecting i, servers i");
+	assert_columns(&table_capacity,
+		       "host s, state s, max_connections i, reserved i, in_use i, in_use_by_pooler i, pools i, pools_limit q, "
+		       "instances i, needed q, percent q, recommended_pool_size i, checked_at T, advice s");
+	assert_columns(&table_capacity_pools,
+		       "database s, user s, pool_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
+	assert_columns(&table_capacity_use, "host s, application_name s, connections i");
 	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
 	assert_columns(&table_prepared_statements,
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
@@ -645,6 +651,26 @@ static void hosts_are_those_that_databases_name_in_their_order(void **state)
 		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n");
 }
 
+static void a_host_that_was_not_asked_is_unknown(void **state)
+{
+	(void)state;
+	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\ninstances = 3\n"));
+	assert_rows(&table_capacity, "h:5432|unknown|~|~|~|~|~|~|3|~|~|~|~|not answered yet\n");
+	assert_rows(&table_capacity_use, "");
+}
+
+static void what_a_pool_needs_is_known_after_some_samples(void **state)
+{
+	struct pool *pool = fixture_pool("two", "ann");
+
+	(void)state;
+	fixture_pool("shop", "bob");
+	for (unsigned i = 0; i < CONCURRENCY_ENOUGH; i++)
+		concurrency_note(&pool->concurrency, i < 5 ? 2 : 3, false);
+	assert_rows(&table_capacity_pools, "shop|bob|20|0|0|0.00|0|~\n"
+					   "two|ann|5|10|0|2.50|3|3\n");
+}
+
 static void who_waits_is_told_what_for_and_why(void **state)
 {
 	struct pool *pool = fixture_pool("two", "ann"), *other = fixture_pool("shop", "ann");
@@ -852,6 +878,8 @@ int main(void)
 		TEST(a_time_is_local_and_names_its_zone),
 		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
 		TEST(hosts_are_those_that_databases_name_in_their_order),
+		TEST(a_host_that_was_not_asked_is_unknown),
+		TEST(what_a_pool_needs_is_known_after_some_samples),
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(prepared_statements_come_by_id_with_who_has_them),
 		TEST(a_long_query_is_cut_between_two_characters),
