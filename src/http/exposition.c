@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/utf8.h"
 #include "report/metrics.h"
 
@@ -17,10 +18,10 @@ struct gathering {
 	const struct metric_source *source;
 	int label_columns[METRIC_LABELS_MAX];
 	int value_columns[METRIC_OF_SOURCE_MAX];  /* -1: none */
-	int key_column, value_column;
+	int key_column, value_column, sum_column;
 	struct strbuf labels;            /* of all rows, one behind the other */
 	struct strbuf ends;              /* size_t: where those of each row end */
-	struct strbuf values;            /* int64_t: of each row as many as there are metrics */
+	struct strbuf values;            /* int64_t: of each row as many as values_of_row() says */
 	size_t nrows;
 	struct table_place place;
 };
@@ -39,6 +40,15 @@ struct gathering_sink {
 	struct gathering *g;
 	unsigned nrows;
 };
+
+/* What a row of histograms has behind what all have: its sum, and how many were below each bound. */
+enum { HISTOGRAM_SUM, HISTOGRAM_BELOW, HISTOGRAM_VALUES = HISTOGRAM_BELOW + HISTOGRAM_BOUND_COUNT };
+
+/* One for each metric, and those. */
+static size_t values_of_row(const struct metric_source *source)
+{
+	return source->nmetrics + (source->sum == NULL ? 0 : HISTOGRAM_VALUES);
+}
 
 /* ------------------------------------------------------------------ gathering */
 
@@ -59,6 +69,7 @@ static void begin_gathering(struct gathering *g, const struct metric_source *sou
 		g->value_columns[i] = find_column(source->table, source->metrics[i].column);
 	g->key_column = find_column(source->table, source->key);
 	g->value_column = find_column(source->table, source->value);
+	g->sum_column = find_column(source->table, source->sum);
 }
 
 static void end_gathering(struct gathering *g)
@@ -111,7 +122,7 @@ static int64_t read_cell(const struct metric *m, const struct cell *cell)
 
 	if (m->reading == READ_WORD)
 		return cell->kind == CELL_TEXT && slice_is(cell->text, m->word);
-	if (cell->kind == CELL_NUMBER || (cell->kind == CELL_TEXT && slice_to_int64(cell->text, &number)))
+	if (cell->kind == CELL_NUMBER || cell->kind == CELL_RATIO || (cell->kind == CELL_TEXT && slice_to_int64(cell->text, &number)))
 		return number;
 	return NO_VALUE;
 }
@@ -130,17 +141,21 @@ static int64_t read_value(const struct gathering *g, size_t metric, const struct
 	return NO_VALUE;
 }
 
+static void add_value(struct gathering *g, int64_t value)
+{
+	strbuf_add(&g->values, &value, sizeof(value));
+}
+
 static void on_row(struct row_sink *sink, const struct cell *cells)
 {
 	struct gathering_sink *s = (struct gathering_sink *)sink;
 	struct gathering *g = s->g;
 
 	add_labels(g, cells);
-	for (size_t i = 0; i < g->source->nmetrics; i++) {
-		int64_t value = read_value(g, i, cells);
-
-		strbuf_add(&g->values, &value, sizeof(value));
-	}
+	for (size_t i = 0; i < g->source->nmetrics; i++)
+		add_value(g, read_value(g, i, cells));
+	for (size_t i = 0; g->source->sum != NULL && i < HISTOGRAM_VALUES; i++)
+		add_value(g, cells[(size_t)g->sum_column + i].number);
 	g->nrows++;
 	s->nrows++;
 }
@@ -165,7 +180,8 @@ static enum told gather(struct exposition *e, unsigned *left)
 
 static void add_head(struct strbuf *out, const struct metric *m)
 {
-	static const char *const types[] = {[METRIC_GAUGE] = "gauge", [METRIC_COUNTER] = "counter"};
+	static const char *const types[] = {
+		[METRIC_GAUGE] = "gauge", [METRIC_COUNTER] = "counter", [METRIC_HISTOGRAM] = "histogram"};
 
 	strbuf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name, types[m->type]);
 }
@@ -180,12 +196,47 @@ static struct slice labels_of(const struct gathering *g, size_t row)
 	return (struct slice){g->labels.p + begin, end - begin};
 }
 
-static int64_t value_of(const struct gathering *g, size_t row, size_t metric)
+static int64_t value_of(const struct gathering *g, size_t row, size_t i)
 {
 	int64_t value;
 
-	memcpy(&value, g->values.p + (row * g->source->nmetrics + metric) * sizeof(value), sizeof(value));
+	memcpy(&value, g->values.p + (row * values_of_row(g->source) + i) * sizeof(value), sizeof(value));
 	return value;
+}
+
+static void add_fraction(struct strbuf *out, int64_t value, int64_t one, int digits)
+{
+	strbuf_addf(out, "%lld.%0*lld", (long long)(value / one), digits, (long long)(value % one));
+}
+
+static void add_seconds(struct strbuf *out, int64_t us)
+{
+	add_fraction(out, us, (int64_t)CLOCK_SECOND, 6);
+}
+
+/* Behind the other labels, of which there are some; `le` is the bound in microseconds, 0 for none. */
+static void add_bucket(struct strbuf *out, const struct metric *m, struct slice labels, uint64_t le, int64_t count)
+{
+	strbuf_addf(out, "%s_bucket%.*s,le=\"", m->name, (int)labels.n - 1, labels.p);
+	if (le == 0)
+		strbuf_add_str(out, "+Inf");
+	else
+		add_seconds(out, (int64_t)le);
+	strbuf_addf(out, "\"} %lld\n", (long long)count);
+}
+
+static void add_histogram(struct strbuf *out, const struct gathering *g, size_t row, const struct metric *m,
+			  int64_t count)
+{
+	struct slice labels = labels_of(g, row);
+	size_t first = g->source->nmetrics;
+
+	for (size_t i = 0; i < HISTOGRAM_BOUND_COUNT; i++)
+		add_bucket(out, m, labels, histogram_bounds[i], value_of(g, row, first + HISTOGRAM_BELOW + i));
+	add_bucket(out, m, labels, 0, count);
+	strbuf_addf(out, "%s_sum%.*s ", m->name, (int)labels.n, labels.p);
+	add_seconds(out, value_of(g, row, first + HISTOGRAM_SUM));
+	strbuf_addf(out, "\n%s_count%.*s %lld\n", m->name, (int)labels.n, labels.p, (long long)count);
 }
 
 static void add_sample(struct strbuf *out, const struct gathering *g, size_t row, size_t metric)
@@ -195,14 +246,21 @@ static void add_sample(struct strbuf *out, const struct gathering *g, size_t row
 
 	if (value == NO_VALUE)
 		return;
+	if (m->type == METRIC_HISTOGRAM) {
+		add_histogram(out, g, row, m, value);
+		return;
+	}
 	strbuf_add_str(out, m->name);
 	if (g->labels.n > 0)
 		strbuf_add_slice(out, labels_of(g, row));
+	strbuf_add_char(out, ' ');
 	if (m->reading == READ_MICROSECONDS)
-		strbuf_addf(out, " %lld.%06lld\n", (long long)(value / (int64_t)CLOCK_SECOND),
-			    (long long)(value % (int64_t)CLOCK_SECOND));
+		add_seconds(out, value);
+	else if (m->reading == READ_RATIO)
+		add_fraction(out, value, CELL_RATIO_ONE, 4);
 	else
-		strbuf_addf(out, " %lld\n", (long long)value);
+		strbuf_addf(out, "%lld", (long long)value);
+	strbuf_add_char(out, '\n');
 }
 
 /* Moves on; false: all of the source has been told. */

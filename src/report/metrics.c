@@ -8,6 +8,10 @@
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_MICROSECONDS}
 #define SECONDS_COUNTER(name_, column_, help_) \
 	{.name = (name_), .type = METRIC_COUNTER, .help = (help_), .column = (column_), .reading = READ_MICROSECONDS}
+#define RATIO_GAUGE(name_, column_, help_) \
+	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_RATIO}
+#define HISTOGRAM(name_, key_, help_) \
+	{.name = (name_), .type = METRIC_HISTOGRAM, .help = (help_), .column = (key_), .reading = READ_MICROSECONDS}
 #define WORD_GAUGE(name_, column_, word_, help_) \
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_WORD, .word = (word_)}
 
@@ -116,6 +120,47 @@ static const struct metric config_metrics[] = {
 
 /* --- ours --- */
 
+static const struct metric pool_figure_metrics[] = {
+	GAUGE("pgsluice_pool_limit", "limit", "Most server connections that the pool may have, 0 for no bound"),
+	RATIO_GAUGE("pgsluice_pool_load_factor", "load_factor", "Server connections in use, of those that it may have"),
+	RATIO_GAUGE("pgsluice_pool_reuse_ratio", "reuse_ratio",
+		    "How often a server was given out that had been opened before, of all times that one was"),
+	SECONDS_GAUGE("pgsluice_pool_oldest_wait_seconds", "oldest_wait_us", "How long the oldest waiting client has waited"),
+	COUNTER("pgsluice_pool_hits_total", "hits", "Clients that got an idle server at once"),
+	COUNTER("pgsluice_pool_misses_total", "misses", "Clients that had to wait for a server, for however short"),
+	COUNTER("pgsluice_pool_servers_created_total", "created", "Server connections begun"),
+	COUNTER("pgsluice_pool_servers_closed_total", "closed", "Server connections ended"),
+};
+
+static const struct metric_label event_labels[] = {
+	{"database", "database"}, {"user", "user"}, {"event", "event"}, {"reason", "reason"},
+};
+static const struct metric event_metrics[] = {
+	COUNTER("pgsluice_pool_events_total", "count",
+		"Servers and clients closed, logins failed, clients pinned to a server, by reason"),
+};
+
+static const struct metric latency_metrics[] = {
+	HISTOGRAM("pgsluice_wait_seconds", "wait", "How long clients have waited for a server"),
+	HISTOGRAM("pgsluice_query_seconds", "query", "How long queries took, without waiting"),
+	HISTOGRAM("pgsluice_transaction_seconds", "transaction", "How long transactions took, without waiting"),
+	HISTOGRAM("pgsluice_connect_seconds", "connect", "How long it took to open a server connection"),
+	HISTOGRAM("pgsluice_login_seconds", "login", "How long clients took to log in"),
+};
+
+static const struct metric_label application_labels[] = {{"application_name", "application_name"}};
+static const struct metric application_metrics[] = {
+	GAUGE("pgsluice_application_clients", "clients", "Clients that are logged in, by application_name"),
+	COUNTER("pgsluice_application_transactions_total", "transactions", "Transactions, by application_name"),
+	COUNTER("pgsluice_application_queries_total", "queries", "Queries, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_transaction_seconds_total", "transaction_time_us",
+			"Time spent in transactions, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_query_seconds_total", "query_time_us",
+			"Time spent in queries, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_wait_seconds_total", "wait_time_us",
+			"Time spent waiting for a server, by application_name"),
+};
+
 static const struct metric_label host_labels[] = {{"address", "address"}};
 static const struct metric host_metrics[] = {
 	WORD_GAUGE("pgsluice_host_up", "state", "up", "1 while the host's breaker is closed, else 0"),
@@ -163,6 +208,11 @@ const struct metric_source metric_sources[] = {
 	{.table = &table_pools, LIST(pool_labels), METRICS(pool_metrics)},
 	{.table = &table_lists, METRICS(list_metrics), .key = "list", .value = "items"},
 	{.table = &table_config, METRICS(config_metrics), .key = "key", .value = "value"},
+	{.table = &table_pool_stats, LIST(pool_labels), METRICS(pool_figure_metrics)},
+	{.table = &table_pool_events, LIST(event_labels), METRICS(event_metrics)},
+	{.table = &table_latency_totals, LIST(pool_labels), METRICS(latency_metrics), .key = "kind", .value = "count",
+	 .sum = "sum_us"},
+	{.table = &table_applications, LIST(application_labels), METRICS(application_metrics)},
 	{.table = &table_hosts, LIST(host_labels), METRICS(host_metrics)},
 	{.table = &table_close_reasons, LIST(close_labels), METRICS(close_metrics)},
 	{.table = &table_prepared_stats, LIST(stats_labels), METRICS(prepared_metrics)},
