@@ -15,20 +15,23 @@
 #define WORD_GAUGE(name_, column_, word_, help_) \
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_WORD, .word = (word_)}
 
+#define LABEL(name_) {.name = (name_)}
+#define FOLDED_LABEL(name_) {.name = (name_), .is_folded = true}
+
 /* --- those of pgbouncer_exporter --- */
 
 static const struct metric up_metrics[] = {
 	GAUGE("pgbouncer_up", NULL, "The pgbouncer scrape succeeded"),
 };
 
-static const struct metric_label version_labels[] = {{"version", "version"}};
+static const struct metric_label version_labels[] = {LABEL("version")};
 static const struct metric version_metrics[] = {
 	GAUGE("pgbouncer_version_info", NULL, "The pgbouncer version info"),
 };
 
 static const struct metric_label database_labels[] = {
-	{"name", "name"}, {"host", "host"}, {"port", "port"}, {"database", "database"},
-	{"force_user", "force_user"}, {"pool_mode", "pool_mode"},
+	LABEL("name"), LABEL("host"), LABEL("port"), LABEL("database"),
+	LABEL("force_user"), LABEL("pool_mode"),
 };
 static const struct metric database_metrics[] = {
 	GAUGE("pgbouncer_databases_pool_size", "pool_size", "Maximum number of server connections"),
@@ -42,7 +45,7 @@ static const struct metric database_metrics[] = {
 	GAUGE("pgbouncer_databases_disabled", "disabled", "1 if this database is currently disabled, else 0"),
 };
 
-static const struct metric_label stats_labels[] = {{"database", "database"}};
+static const struct metric_label stats_labels[] = {LABEL("database")};
 static const struct metric stats_metrics[] = {
 	COUNTER("pgbouncer_stats_queries_pooled_total", "query_count", "Total number of SQL queries pooled"),
 	SECONDS_COUNTER("pgbouncer_stats_queries_duration_seconds_total", "query_time",
@@ -67,7 +70,7 @@ static const struct metric stats_metrics[] = {
 		"Total number of times a server was assigned to a client"),
 };
 
-static const struct metric_label pool_labels[] = {{"database", "database"}, {"user", "user"}};
+static const struct metric_label pool_labels[] = {LABEL("database"), LABEL("user")};
 static const struct metric pool_metrics[] = {
 	GAUGE("pgbouncer_pools_client_active_connections", "cl_active",
 	      "Client connections linked to server connection and able to process queries, shown as connection"),
@@ -95,6 +98,14 @@ static const struct metric pool_metrics[] = {
 	      "Server connections currently in the process of logging in, shown as connection"),
 	GAUGE("pgbouncer_pools_client_maxwait_seconds", "maxwait",
 	      "Age of oldest unserved client connection, shown as second"),
+};
+
+static const struct metric_label client_labels[] = {
+	LABEL("database"), LABEL("user"), LABEL("state"),
+	FOLDED_LABEL("application_name"),
+};
+static const struct metric client_metrics[] = {
+	GAUGE("pgbouncer_client_connections", NULL, "Client connections, by database, user, state and application_name"),
 };
 
 static const struct metric list_metrics[] = {
@@ -133,7 +144,7 @@ static const struct metric pool_figure_metrics[] = {
 };
 
 static const struct metric_label event_labels[] = {
-	{"database", "database"}, {"user", "user"}, {"event", "event"}, {"reason", "reason"},
+	LABEL("database"), LABEL("user"), LABEL("event"), LABEL("reason"),
 };
 static const struct metric event_metrics[] = {
 	COUNTER("pgsluice_pool_events_total", "count",
@@ -148,7 +159,7 @@ static const struct metric latency_metrics[] = {
 	HISTOGRAM("pgsluice_login_seconds", "login", "How long clients took to log in"),
 };
 
-static const struct metric_label application_labels[] = {{"application_name", "application_name"}};
+static const struct metric_label application_labels[] = {LABEL("application_name")};
 static const struct metric application_metrics[] = {
 	GAUGE("pgsluice_application_clients", "clients", "Clients that are logged in, by application_name"),
 	COUNTER("pgsluice_application_transactions_total", "transactions", "Transactions, by application_name"),
@@ -161,7 +172,7 @@ static const struct metric application_metrics[] = {
 			"Time spent waiting for a server, by application_name"),
 };
 
-static const struct metric_label host_labels[] = {{"address", "address"}};
+static const struct metric_label host_labels[] = {LABEL("address")};
 static const struct metric host_metrics[] = {
 	WORD_GAUGE("pgsluice_host_up", "state", "up", "1 while the host's breaker is closed, else 0"),
 	WORD_GAUGE("pgsluice_host_primary", "role", "primary", "1 if the host is known to be a primary, else 0"),
@@ -171,7 +182,7 @@ static const struct metric host_metrics[] = {
 	GAUGE("pgsluice_host_servers", "servers", "Open server connections to the host"),
 };
 
-static const struct metric_label close_labels[] = {{"reason", "reason"}};
+static const struct metric_label close_labels[] = {LABEL("reason")};
 static const struct metric close_metrics[] = {
 	COUNTER("pgsluice_client_closes_total", "clients", "Client connections ended, by reason"),
 };
@@ -182,7 +193,7 @@ static const struct metric prepared_metrics[] = {
 	COUNTER("pgsluice_prepared_retries_total", "retries", "Batches sent once more after a statement was outdated"),
 };
 
-static const struct metric_label memory_labels[] = {{"name", "name"}};
+static const struct metric_label memory_labels[] = {LABEL("name")};
 static const struct metric memory_metrics[] = {
 	GAUGE("pgsluice_memory_bytes", "memtotal", "Memory that a cache has taken"),
 };
@@ -206,6 +217,7 @@ const struct metric_source metric_sources[] = {
 	{.table = &table_databases, LIST(database_labels), METRICS(database_metrics)},
 	{.table = &table_stats_totals, LIST(stats_labels), METRICS(stats_metrics)},
 	{.table = &table_pools, LIST(pool_labels), METRICS(pool_metrics)},
+	{.table = &table_clients, LIST(client_labels), METRICS(client_metrics), .is_count = true},
 	{.table = &table_lists, METRICS(list_metrics), .key = "list", .value = "items"},
 	{.table = &table_config, METRICS(config_metrics), .key = "key", .value = "value"},
 	{.table = &table_pool_stats, LIST(pool_labels), METRICS(pool_figure_metrics)},

@@ -30,8 +30,10 @@ struct metric {
 /* No source has more. */
 enum { METRIC_LABELS_MAX = 8, METRIC_OF_SOURCE_MAX = 32 };
 
+/* The label is called as the column. */
 struct metric_label {
-	const char *name, *column;
+	const char *name;
+	bool is_folded;                  /* clients choose it: of more than a few hundred, the rest are one */
 };
 
 /* A table, and the metrics that are read from it: of each row one sample of each. */
@@ -48,6 +50,7 @@ struct metric_source {
 	 * columns of how many were below each of histogram_bounds follow it.
 	 */
 	const char *sum;
+	bool is_count;                   /* the one metric is how many rows have the same labels */
 };
 
 extern const struct metric_source metric_sources[];

@@ -24,7 +24,7 @@ static void every_column_that_is_named_is_in_its_table(void **state)
 		const struct metric_source *s = &metric_sources[i];
 
 		for (size_t k = 0; k < s->nlabels; k++)
-			assert_true(has_column(s->table, s->labels[k].column));
+			assert_true(has_column(s->table, s->labels[k].name));
 		for (size_t k = 0; k < s->nmetrics && s->key == NULL; k++)
 			assert_true(s->metrics[k].column == NULL || has_column(s->table, s->metrics[k].column));
 		assert_true(s->key == NULL || (has_column(s->table, s->key) && has_column(s->table, s->value)));
