@@ -1,5 +1,5 @@
 /*
- * POOL_STATS, POOL_EVENTS, LATENCY: how well pools do what they are for.
+ * POOL_STATS, POOL_EVENTS, LATENCY, LATENCY_TOTALS: how well pools do what they are for.
  */
 #include "report/tables.h"
 
@@ -184,3 +184,57 @@ static enum told latency_piece(const struct report *r, struct table_place *place
 
 static const struct column latency_columns[] = {LATENCY_COLUMNS(TABLE_COLUMN)};
 const struct table table_latency = TABLE_IN_PIECES("LATENCY", latency_columns, latency_piece);
+
+/* --- LATENCY_TOTALS --- */
+
+/* below_7: how many took less than 2^7 microseconds, and so on; see HISTOGRAM_BOUNDS. */
+#define BOUND_COLUMN(bits) {"below_" #bits, COLUMN_INT8},
+
+static const struct column latency_totals_columns[] = {
+	{"database", COLUMN_TEXT},
+	{"user", COLUMN_TEXT},
+	{"kind", COLUMN_TEXT},
+	{"count", COLUMN_INT8},
+	{"sum_us", COLUMN_INT8},
+	HISTOGRAM_BOUNDS(BOUND_COLUMN)
+};
+
+#define LATENCY_TOTALS_COLUMN_COUNT (sizeof(latency_totals_columns) / sizeof(latency_totals_columns[0]))
+
+static void latency_totals_row(struct row_sink *sink, const struct pool *p, enum latency_kind kind,
+			       const struct histogram *h)
+{
+	struct cell cells[LATENCY_TOTALS_COLUMN_COUNT] = {DATABASE(p), USER(p), cell_text(latency_name(kind)),
+							  COUNT(h->count), COUNT(h->sum)};
+	const size_t first = LATENCY_TOTALS_COLUMN_COUNT - HISTOGRAM_BOUND_COUNT;
+	uint64_t below[HISTOGRAM_BOUND_COUNT];
+
+	histogram_cumulative(h, below);
+	for (size_t i = 0; i < HISTOGRAM_BOUND_COUNT; i++)
+		cells[first + i] = COUNT(below[i]);
+	sink->on_row(sink, cells);
+}
+
+/* What nothing was ever recorded of is left out. */
+static bool latency_totals_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
+{
+	(void)r;
+	for (unsigned kind = 0; s->pool != NULL && kind < LATENCY_KINDS; kind++) {
+		struct histogram h = {0};
+
+		histogram_add_total(&h, &s->pool->latency[kind]);
+		if (h.count > 0)
+			latency_totals_row(sink, s->pool, kind, &h);
+	}
+	return true;
+}
+
+/* Since the pool is there. */
+static enum told latency_totals_piece(const struct report *r, struct table_place *place, unsigned most,
+				      struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, latency_totals_rows);
+}
+
+const struct table table_latency_totals =
+	TABLE_IN_PIECES("LATENCY_TOTALS", latency_totals_columns, latency_totals_piece);

@@ -8,8 +8,15 @@
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_MICROSECONDS}
 #define SECONDS_COUNTER(name_, column_, help_) \
 	{.name = (name_), .type = METRIC_COUNTER, .help = (help_), .column = (column_), .reading = READ_MICROSECONDS}
+#define RATIO_GAUGE(name_, column_, help_) \
+	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_RATIO}
+#define HISTOGRAM(name_, key_, help_) \
+	{.name = (name_), .type = METRIC_HISTOGRAM, .help = (help_), .column = (key_), .reading = READ_MICROSECONDS}
 #define WORD_GAUGE(name_, column_, word_, help_) \
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_WORD, .word = (word_)}
+
+#define LABEL(name_) {.name = (name_)}
+#define FOLDED_LABEL(name_) {.name = (name_), .is_folded = true}
 
 /* --- those of pgbouncer_exporter --- */
 
@@ -17,14 +24,14 @@ static const struct metric up_metrics[] = {
 	GAUGE("pgbouncer_up", NULL, "The pgbouncer scrape succeeded"),
 };
 
-static const struct metric_label version_labels[] = {{"version", "version"}};
+static const struct metric_label version_labels[] = {LABEL("version")};
 static const struct metric version_metrics[] = {
 	GAUGE("pgbouncer_version_info", NULL, "The pgbouncer version info"),
 };
 
 static const struct metric_label database_labels[] = {
-	{"name", "name"}, {"host", "host"}, {"port", "port"}, {"database", "database"},
-	{"force_user", "force_user"}, {"pool_mode", "pool_mode"},
+	LABEL("name"), LABEL("host"), LABEL("port"), LABEL("database"),
+	LABEL("force_user"), LABEL("pool_mode"),
 };
 static const struct metric database_metrics[] = {
 	GAUGE("pgbouncer_databases_pool_size", "pool_size", "Maximum number of server connections"),
@@ -38,7 +45,7 @@ static const struct metric database_metrics[] = {
 	GAUGE("pgbouncer_databases_disabled", "disabled", "1 if this database is currently disabled, else 0"),
 };
 
-static const struct metric_label stats_labels[] = {{"database", "database"}};
+static const struct metric_label stats_labels[] = {LABEL("database")};
 static const struct metric stats_metrics[] = {
 	COUNTER("pgbouncer_stats_queries_pooled_total", "query_count", "Total number of SQL queries pooled"),
 	SECONDS_COUNTER("pgbouncer_stats_queries_duration_seconds_total", "query_time",
@@ -63,7 +70,7 @@ static const struct metric stats_metrics[] = {
 		"Total number of times a server was assigned to a client"),
 };
 
-static const struct metric_label pool_labels[] = {{"database", "database"}, {"user", "user"}};
+static const struct metric_label pool_labels[] = {LABEL("database"), LABEL("user")};
 static const struct metric pool_metrics[] = {
 	GAUGE("pgbouncer_pools_client_active_connections", "cl_active",
 	      "Client connections linked to server connection and able to process queries, shown as connection"),
@@ -93,6 +100,14 @@ static const struct metric pool_metrics[] = {
 	      "Age of oldest unserved client connection, shown as second"),
 };
 
+static const struct metric_label client_labels[] = {
+	LABEL("database"), LABEL("user"), LABEL("state"),
+	FOLDED_LABEL("application_name"),
+};
+static const struct metric client_metrics[] = {
+	GAUGE("pgbouncer_client_connections", NULL, "Client connections, by database, user, state and application_name"),
+};
+
 static const struct metric list_metrics[] = {
 	GAUGE("pgbouncer_databases", "databases", "Count of databases"),
 	GAUGE("pgbouncer_users", "users", "Count of users"),
@@ -116,7 +131,48 @@ static const struct metric config_metrics[] = {
 
 /* --- ours --- */
 
-static const struct metric_label host_labels[] = {{"address", "address"}};
+static const struct metric pool_figure_metrics[] = {
+	GAUGE("pgsluice_pool_limit", "limit", "Most server connections that the pool may have, 0 for no bound"),
+	RATIO_GAUGE("pgsluice_pool_load_factor", "load_factor", "Server connections in use, of those that it may have"),
+	RATIO_GAUGE("pgsluice_pool_reuse_ratio", "reuse_ratio",
+		    "How often a server was given out that had been opened before, of all times that one was"),
+	SECONDS_GAUGE("pgsluice_pool_oldest_wait_seconds", "oldest_wait_us", "How long the oldest waiting client has waited"),
+	COUNTER("pgsluice_pool_hits_total", "hits", "Clients that got an idle server at once"),
+	COUNTER("pgsluice_pool_misses_total", "misses", "Clients that had to wait for a server, for however short"),
+	COUNTER("pgsluice_pool_servers_created_total", "created", "Server connections begun"),
+	COUNTER("pgsluice_pool_servers_closed_total", "closed", "Server connections ended"),
+};
+
+static const struct metric_label event_labels[] = {
+	LABEL("database"), LABEL("user"), LABEL("event"), LABEL("reason"),
+};
+static const struct metric event_metrics[] = {
+	COUNTER("pgsluice_pool_events_total", "count",
+		"Servers and clients closed, logins failed, clients pinned to a server, by reason"),
+};
+
+static const struct metric latency_metrics[] = {
+	HISTOGRAM("pgsluice_wait_seconds", "wait", "How long clients have waited for a server"),
+	HISTOGRAM("pgsluice_query_seconds", "query", "How long queries took, without waiting"),
+	HISTOGRAM("pgsluice_transaction_seconds", "transaction", "How long transactions took, without waiting"),
+	HISTOGRAM("pgsluice_connect_seconds", "connect", "How long it took to open a server connection"),
+	HISTOGRAM("pgsluice_login_seconds", "login", "How long clients took to log in"),
+};
+
+static const struct metric_label application_labels[] = {LABEL("application_name")};
+static const struct metric application_metrics[] = {
+	GAUGE("pgsluice_application_clients", "clients", "Clients that are logged in, by application_name"),
+	COUNTER("pgsluice_application_transactions_total", "transactions", "Transactions, by application_name"),
+	COUNTER("pgsluice_application_queries_total", "queries", "Queries, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_transaction_seconds_total", "transaction_time_us",
+			"Time spent in transactions, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_query_seconds_total", "query_time_us",
+			"Time spent in queries, by application_name"),
+	SECONDS_COUNTER("pgsluice_application_wait_seconds_total", "wait_time_us",
+			"Time spent waiting for a server, by application_name"),
+};
+
+static const struct metric_label host_labels[] = {LABEL("address")};
 static const struct metric host_metrics[] = {
 	WORD_GAUGE("pgsluice_host_up", "state", "up", "1 while the host's breaker is closed, else 0"),
 	WORD_GAUGE("pgsluice_host_primary", "role", "primary", "1 if the host is known to be a primary, else 0"),
@@ -126,7 +182,7 @@ static const struct metric host_metrics[] = {
 	GAUGE("pgsluice_host_servers", "servers", "Open server connections to the host"),
 };
 
-static const struct metric_label close_labels[] = {{"reason", "reason"}};
+static const struct metric_label close_labels[] = {LABEL("reason")};
 static const struct metric close_metrics[] = {
 	COUNTER("pgsluice_client_closes_total", "clients", "Client connections ended, by reason"),
 };
@@ -137,7 +193,7 @@ static const struct metric prepared_metrics[] = {
 	COUNTER("pgsluice_prepared_retries_total", "retries", "Batches sent once more after a statement was outdated"),
 };
 
-static const struct metric_label memory_labels[] = {{"name", "name"}};
+static const struct metric_label memory_labels[] = {LABEL("name")};
 static const struct metric memory_metrics[] = {
 	GAUGE("pgsluice_memory_bytes", "memtotal", "Memory that a cache has taken"),
 };
@@ -161,8 +217,14 @@ const struct metric_source metric_sources[] = {
 	{.table = &table_databases, LIST(database_labels), METRICS(database_metrics)},
 	{.table = &table_stats_totals, LIST(stats_labels), METRICS(stats_metrics)},
 	{.table = &table_pools, LIST(pool_labels), METRICS(pool_metrics)},
+	{.table = &table_clients, LIST(client_labels), METRICS(client_metrics), .is_count = true},
 	{.table = &table_lists, METRICS(list_metrics), .key = "list", .value = "items"},
 	{.table = &table_config, METRICS(config_metrics), .key = "key", .value = "value"},
+	{.table = &table_pool_stats, LIST(pool_labels), METRICS(pool_figure_metrics)},
+	{.table = &table_pool_events, LIST(event_labels), METRICS(event_metrics)},
+	{.table = &table_latency_totals, LIST(pool_labels), METRICS(latency_metrics), .key = "kind", .value = "count",
+	 .sum = "sum_us"},
+	{.table = &table_applications, LIST(application_labels), METRICS(application_metrics)},
 	{.table = &table_hosts, LIST(host_labels), METRICS(host_metrics)},
 	{.table = &table_close_reasons, LIST(close_labels), METRICS(close_metrics)},
 	{.table = &table_prepared_stats, LIST(stats_labels), METRICS(prepared_metrics)},

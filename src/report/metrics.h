@@ -12,16 +12,16 @@
 
 #include "report/table.h"
 
-enum metric_type { METRIC_GAUGE, METRIC_COUNTER };
+enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
 
-/* What a cell means: the number itself; microseconds, told in seconds; 1 if it reads as `word`, else 0. */
-enum metric_reading { READ_NUMBER, READ_MICROSECONDS, READ_WORD };
+/* What a cell means: the number itself; microseconds, told in seconds; a ratio; 1 if it reads as `word`, else 0. */
+enum metric_reading { READ_NUMBER, READ_MICROSECONDS, READ_RATIO, READ_WORD };
 
 struct metric {
 	const char *name;
 	enum metric_type type;
 	const char *help;
-	/* The column; of a table in which each row is a figure, what the row's key is; NULL: 1 in any case. */
+	/* The column; of a table whose rows have keys, the row's; NULL: 1 in any case. */
 	const char *column;
 	enum metric_reading reading;
 	const char *word;
@@ -30,8 +30,10 @@ struct metric {
 /* No source has more. */
 enum { METRIC_LABELS_MAX = 8, METRIC_OF_SOURCE_MAX = 32 };
 
+/* The label is called as the column. */
 struct metric_label {
-	const char *name, *column;
+	const char *name;
+	bool is_folded;                  /* clients choose it: of more than a few hundred, the rest are one */
 };
 
 /* A table, and the metrics that are read from it: of each row one sample of each. */
@@ -41,8 +43,14 @@ struct metric_source {
 	size_t nlabels;
 	const struct metric *metrics;
 	size_t nmetrics;
-	/* Each row is a figure: the columns that name it and give it. NULL otherwise. */
+	/* Each row is of one metric: the columns that say which, and give its value. NULL otherwise. */
 	const char *key, *value;
+	/*
+	 * The metrics are histograms: the value is how many there were, and this their sum, in microseconds. The
+	 * columns of how many were below each of histogram_bounds follow it.
+	 */
+	const char *sum;
+	bool is_count;                   /* the one metric is how many rows have the same labels */
 };
 
 extern const struct metric_source metric_sources[];

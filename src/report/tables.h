@@ -29,6 +29,7 @@
 	X(pool_stats)           \
 	X(pool_events)          \
 	X(latency)              \
+	X(latency_totals)       \
 	X(applications)         \
 	X(version)              \
 	X(lists)                \

@@ -233,6 +233,56 @@ def test_the_process_is_told_of_as_of_any_other(shared, web):
         eventually(lambda: of(samples(web.text("/metrics")), "process_open_fds") >= open_fds + 600, "all are counted")
 
 
+def test_clients_are_counted_by_what_they_have_in_common(make):
+    pooler = make(max_client_conn=1000)
+
+    def count(web):
+        return {dict(labels)["application_name"]: value for labels, value in
+                samples(web.text("/metrics"))["pgbouncer_client_connections"].items()
+                if dict(labels)["database"] == "app"}
+
+    with contextlib.ExitStack() as stack, Http(pooler.http_port) as web:
+        for name in ["shop", "mail", "shop", "shop"]:
+            stack.enter_context(pooler.wire(application_name=name))
+        assert count(web) == {"shop": 3, "mail": 1}
+        for i in range(400):
+            stack.enter_context(pooler.wire(application_name=f"random {i}"))
+        found = count(web)
+        assert sum(found.values()) == 404
+        assert len(found) <= 201 and found["other"] >= 200
+
+
+def test_pools_tell_how_well_they_do(make):
+    pooler = make(default_pool_size=2, stats_applications=5)
+    with pooler.wire(application_name="shop") as w, Http(pooler.http_port) as web:
+        for _ in range(3):
+            w.query("SELECT pg_sleep(0.02)")
+        metrics, pool = samples(web.text("/metrics")), {"database": "app", "user": "app"}
+        row = next(row for row in pooler.admin("SHOW POOL_STATS") if row["database"] == "app")
+        assert of(metrics, "pgsluice_pool_limit", **pool) == 2
+        assert of(metrics, "pgsluice_pool_hits_total", **pool) == float(row["hits"])
+        assert of(metrics, "pgsluice_pool_servers_created_total", **pool) == 1
+        assert of(metrics, "pgsluice_pool_reuse_ratio", **pool) == float(row["reuse_ratio"])
+        assert of(metrics, "pgsluice_application_queries_total", application_name="shop") == 3
+        assert of(metrics, "pgsluice_application_clients", application_name="shop") == 1
+
+
+def test_times_are_told_as_histograms(make):
+    pooler = make()
+    with pooler.wire() as w, Http(pooler.http_port) as web:
+        for _ in range(5):
+            w.query("SELECT pg_sleep(0.02)")
+        text = web.text("/metrics")
+        metrics, pool = samples(text), {"database": "app", "user": "app"}
+        below = {dict(labels)["le"]: value for labels, value in metrics["pgsluice_query_seconds_bucket"].items()}
+        assert list(below)[-1] == "+Inf" and sorted(below.values()) == list(below.values())
+        assert below["0.008192"] == 0
+        assert below["+Inf"] == of(metrics, "pgsluice_query_seconds_count", **pool) == 5
+        assert of(metrics, "pgsluice_query_seconds_sum", **pool) >= 0.1
+        assert of(metrics, "pgsluice_login_seconds_count", **pool) == 1
+        assert promtool(text).stdout == promtool(text).stderr == ""
+
+
 def test_labels_are_escaped(make):
     name = 'we"ird\\name é'
     pooler = make(userlist={name: ""})
@@ -784,11 +834,10 @@ def test_old_versions_of_tls_are_refused(secured, certs):
 
 
 def test_a_reload_renews_the_certificate_for_those_who_come(secured, certs):
-    with Http(secured.http_port, trusting(certs)) as early:
+    with Http(secured.http_port, trusting(certs), login=("admin", SECRETS["admin"])) as early:
         before = certificate(early)
-        assert early.text("/livez") == "ok\n"
         certs.overwrite(secured.shown, certs.renewed)
-        assert secured.reload().error is None
+        assert early.command("RELOAD") == (200, {"result": "done"})
         with Http(secured.http_port, trusting(certs)) as late:
             assert certificate(late) != before
             assert late.text("/livez") == "ok\n"

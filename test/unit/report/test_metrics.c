@@ -5,6 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/histogram.h"
 #include "report/metrics.h"
 
 static bool has_column(const struct table *table, const char *name)
@@ -23,11 +24,32 @@ static void every_column_that_is_named_is_in_its_table(void **state)
 		const struct metric_source *s = &metric_sources[i];
 
 		for (size_t k = 0; k < s->nlabels; k++)
-			assert_true(has_column(s->table, s->labels[k].column));
+			assert_true(has_column(s->table, s->labels[k].name));
 		for (size_t k = 0; k < s->nmetrics && s->key == NULL; k++)
 			assert_true(s->metrics[k].column == NULL || has_column(s->table, s->metrics[k].column));
 		assert_true(s->key == NULL || (has_column(s->table, s->key) && has_column(s->table, s->value)));
 	}
+}
+
+static void histograms_have_their_bounds_behind_their_sum(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < metric_source_count; i++) {
+		const struct metric_source *s = &metric_sources[i];
+		size_t sum = 0;
+
+		for (size_t k = 0; k < s->nmetrics; k++)
+			assert_int_equal(s->metrics[k].type == METRIC_HISTOGRAM, s->sum != NULL);
+		if (s->sum == NULL)
+			continue;
+		n++;
+		while (strcmp(s->table->columns[sum].name, s->sum) != 0)
+			assert_in_range(++sum, 1, s->table->ncolumns - 1);
+		assert_int_equal(s->table->ncolumns, sum + 1 + HISTOGRAM_BOUND_COUNT);
+	}
+	assert_int_equal(n, 1);
 }
 
 static void metrics_fit_where_they_are_gathered(void **state)
@@ -76,6 +98,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_column_that_is_named_is_in_its_table),
+		cmocka_unit_test(histograms_have_their_bounds_behind_their_sum),
 		cmocka_unit_test(metrics_fit_where_they_are_gathered),
 		cmocka_unit_test(names_are_unique_and_only_counters_end_in_total),
 	};

@@ -130,6 +130,9 @@ static void columns_of_our_own_tables_are_these(void **state)
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
 		       "database s, user s, kind s, count q, p50 q, p90 q, p99 q, p99_9 q, max q, mean q");
+	assert_columns(&table_latency_totals,
+		       "database s, user s, kind s, count q, sum_us q, below_7 q, below_9 q, below_10 q, below_12 q, "
+		       "below_13 q, below_16 q, below_17 q, below_19 q, below_20 q, below_22 q, below_23 q, below_26 q");
 	assert_columns(&table_applications,
 		       "application_name s, clients i, transactions q, queries q, transaction_time_us q, query_time_us q, "
 		       "wait_time_us q");
@@ -268,7 +271,8 @@ static void however_small_its_pieces_are_a_table_is_the_same(void **state)
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		struct text_sink t = {.sink.on_row = print_row, .ncolumns = tables[i]->ncolumns};
 
-		if (tables[i]->piece == NULL)
+		/* The time that the process has run is another each time. */
+		if (tables[i]->piece == NULL || tables[i] == &table_process)
 			continue;
 		strbuf_init(&t.text);
 		strbuf_add_str(&t.text, "");
