@@ -7,11 +7,6 @@
 #include "base/sys.h"
 #include "proto/out.h"
 
-static const char *header(struct exchange *x, const char *name)
-{
-	return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
-}
-
 /* --- without logging in --- */
 
 static bool is_loopback(const struct addr *a)
@@ -38,7 +33,7 @@ static struct slice host_name(const char *host)
 /* By any other name the page of a stranger would be asking, whose name leads here (DNS rebinding). */
 static bool is_called_by_own_name(struct exchange *x)
 {
-	const char *host = header(x, MHD_HTTP_HEADER_HOST);
+	const char *host = engine_header(x, MHD_HTTP_HEADER_HOST);
 	struct addr_any a;
 	struct addr addr;
 	char name[64];
@@ -57,7 +52,8 @@ static bool is_called_by_own_name(struct exchange *x)
 
 static bool is_forwarded(struct exchange *x)
 {
-	return header(x, "Forwarded") != NULL || header(x, "X-Forwarded-For") != NULL || header(x, "Via") != NULL;
+	return engine_header(x, "Forwarded") != NULL || engine_header(x, "X-Forwarded-For") != NULL ||
+	       engine_header(x, "Via") != NULL;
 }
 
 enum access access_anonymous(const struct hub *hub, struct exchange *x)

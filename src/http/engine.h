@@ -41,6 +41,12 @@ struct exchange {
 	void *state;                     /* the answering side's own, NULL at first; freed by on_end() */
 };
 
+/* What a request's header says; NULL: it has none of this name. */
+static inline const char *engine_header(const struct exchange *x, const char *name)
+{
+	return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
 struct engine_ops {
 	/* The request is whole: queues a response, or suspends the connection and is called again. NO: closes. */
 	enum MHD_Result (*on_request)(void *arg, struct exchange *x);

@@ -167,8 +167,7 @@ static enum gate_answer login_anew(struct gate *g, struct exchange *x, const cha
 
 enum gate_answer gate_login(struct gate *g, struct exchange *x, struct guest *guest)
 {
-	const char *login =
-		MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+	const char *login = engine_header(x, MHD_HTTP_HEADER_AUTHORIZATION);
 	const char *user = login == NULL ? NULL : find(g, login);
 
 	if (login == NULL)

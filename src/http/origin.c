@@ -17,15 +17,10 @@ bool origin_token(const unsigned char key[ORIGIN_KEY_SIZE], const char *user, ch
 	return true;
 }
 
-static const char *header(struct exchange *x, const char *name)
-{
-	return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
-}
-
 /* The scheme does not count: TLS may have ended before us. */
 static bool is_same_origin(struct exchange *x)
 {
-	const char *origin = header(x, "Origin"), *host = header(x, MHD_HTTP_HEADER_HOST), *authority;
+	const char *origin = engine_header(x, "Origin"), *host = engine_header(x, MHD_HTTP_HEADER_HOST), *authority;
 
 	if (origin == NULL)
 		return true;
@@ -36,14 +31,14 @@ static bool is_same_origin(struct exchange *x)
 /* Not told by older browsers. */
 static bool is_fetched_by_own_page(struct exchange *x)
 {
-	const char *site = header(x, "Sec-Fetch-Site");
+	const char *site = engine_header(x, "Sec-Fetch-Site");
 
 	return site == NULL || strcmp(site, "same-origin") == 0;
 }
 
 static bool is_json(struct exchange *x)
 {
-	const char *type = header(x, MHD_HTTP_HEADER_CONTENT_TYPE);
+	const char *type = engine_header(x, MHD_HTTP_HEADER_CONTENT_TYPE);
 	struct slice s = slice_of(type == NULL ? "" : type);
 
 	s.n = strcspn(s.p, ";");
@@ -52,7 +47,7 @@ static bool is_json(struct exchange *x)
 
 static bool has_token(struct exchange *x, const unsigned char key[ORIGIN_KEY_SIZE], const char *user)
 {
-	const char *given = header(x, ORIGIN_TOKEN_HEADER);
+	const char *given = engine_header(x, ORIGIN_TOKEN_HEADER);
 	char token[ORIGIN_TOKEN_SIZE];
 
 	return given != NULL && origin_token(key, user, token) && strlen(given) == strlen(token) &&

@@ -302,7 +302,10 @@ static enum MHD_Result respond_as(const struct call *c, const struct route *r)
 	return is_method(c->x, MHD_HTTP_METHOD_POST) ? r->post(c) : respond_not_allowed(c->x, "POST");
 }
 
-/* False: it has to wait. What is for everybody waits for no check. Who is refused a login is nobody, not even an anonymous visitor. */
+/*
+ * False: it has to wait. What is for everybody waits for no check. Who is refused a login is nobody, not even an
+ * anonymous visitor.
+ */
 static bool identify(struct site *site, const struct route *r, struct exchange *x, struct guest *guest)
 {
 	*guest = (struct guest){.access = ACCESS_NONE};

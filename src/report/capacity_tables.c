@@ -41,8 +41,8 @@ static void print_advice(const struct report *r, const struct capacity_finding *
 	if (f->has_answer)
 		capacity_advise(&f->facts, &f->verdict, out);
 	if (f->why != NULL)
-		strbuf_addf(out, "%s%s: %s", out->n > 0 ? ". " : "", f->has_answer ? "last question failed" : "cannot be asked",
-			    f->why);
+		strbuf_addf(out, "%s%s: %s", out->n > 0 ? ". " : "",
+			    f->has_answer ? "last question failed" : "cannot be asked", f->why);
 	else if (!f->has_answer && hub_settings(r->hub)->capacity_check_interval == 0)
 		strbuf_add_str(out, "not asked: capacity_check_interval is 0");
 	else if (!f->has_answer)

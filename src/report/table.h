@@ -100,8 +100,8 @@ enum told { TOLD_SOME, TOLD_ALL, TOLD_OUT_OF_MEMORY };
 /* How far a table that is told in pieces has been told; all zero at the beginning. */
 struct table_place {
 	uint64_t at;
-	void *notes;                 /* of who goes through the rows, and what the table itself keeps: table_leave() frees both */
-	void *kept;
+	/* Of who goes through the rows, and of the table itself: table_leave() frees both. */
+	void *notes, *kept;
 };
 
 struct table {
@@ -123,8 +123,8 @@ struct table {
 bool table_tell(const struct table *table, const struct report *r, struct row_sink *sink);
 
 /*
- * What a piece takes from a budget of `most`. Of one that did not end the table that is all of it; of one that did, what
- * its rows say was looked at: a few of them may be of one look.
+ * What a piece takes from a budget of `most`. Of one that did not end the table that is all of it; of one that did,
+ * what its rows say was looked at: a few of them may be of one look.
  */
 static inline unsigned table_looked_at(enum told told, unsigned nrows, unsigned most)
 {

@@ -143,7 +143,8 @@ static void on_failure(void *arg, const struct connection_loss *loss)
 {
 	struct host_capacity *c = arg;
 
-	fail(c, loss->sqlstate, loss->needs_password ? "the server asks for a password and none is known in the clear" : loss->text);
+	fail(c, loss->sqlstate,
+	     loss->needs_password ? "the server asks for a password and none is known in the clear" : loss->text);
 	c->is_full = loss->sqlstate != NULL && strcmp(loss->sqlstate, SQLSTATE_FULL) == 0;
 	tell_if_new(c);
 	end_question(c);
