@@ -47,7 +47,7 @@ def visit(browser):
 
 
 def use(pooler, n=3):
-    with pooler.connect() as c:
+    with pooler.connect(application_name="here") as c:
         for _ in range(n):
             c.execute("SELECT 1")
 
@@ -88,9 +88,8 @@ def test_every_part_of_it_has_its_table(make, visit):
     eventually(lambda: page.all("#capacity-table tbody tr"), "the capacity has been asked for")
     assert any("nosuch" in e.text for e in page.all("#error-table tbody tr"))
     assert "Invalid" not in page.text("#error-table")
-    eventually(lambda: page.all("#application-table tbody tr"), "applications are there")
-    times = page.run("return document.querySelector('#application-table tbody tr').textContent")
-    assert "–" not in times
+    eventually(lambda: row(page, "#application-table", "here"), "applications are there")
+    assert "–" not in row(page, "#application-table", "here")
     page.find("#all-settings").click()
     eventually(lambda: row(page, "#setting-table", "query_wait_timeout"), "all settings are shown")
     assert page.complaints() == []
