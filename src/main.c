@@ -13,6 +13,7 @@
 #include <openssl/crypto.h>
 
 #include "base/log.h"
+#include "capacity_check.h"
 #include "conf/conf.h"
 #include "pooler.h"
 #include "process/daemon.h"
@@ -23,7 +24,7 @@
 #define MAX_ASSIGNMENTS 256
 
 struct arguments {
-	bool daemon, check, takes_over;
+	bool daemon, check, capacity, takes_over;
 	const char *user;                /* NULL: as the configuration says */
 	const char *file;
 	struct conf_assignment assignments[MAX_ASSIGNMENTS];
@@ -38,6 +39,8 @@ static const char usage_text[] =
 	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
+	"      --capacity       ask the servers for their connection slots, print whether pools fit, and exit:\n"
+	"                       0 they do, 1 there is a warning, 2 a server could not be asked\n"
 	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
 	"  -d, --daemon         run in the background (needs pidfile)\n"
 	"  -q, --quiet          log nothing to standard error\n"
@@ -49,6 +52,7 @@ static const char usage_text[] =
 	"  -h, --help           show this help\n";
 
 static const struct option long_options[] = {
+	{"capacity", no_argument, NULL, 'P'},
 	{"check", no_argument, NULL, 'C'},     {"daemon", no_argument, NULL, 'd'},
 	{"quiet", no_argument, NULL, 'q'},     {"reboot", no_argument, NULL, 'R'},
 	{"takeover", no_argument, NULL, 'R'},
@@ -94,6 +98,9 @@ static enum way take_option(struct arguments *a, int option, const char *program
 		return take_assignment(a, optarg) ? WAY_RUN : WAY_WRONG;
 	case 'C':
 		a->check = true;
+		return WAY_RUN;
+	case 'P':
+		a->capacity = true;
 		return WAY_RUN;
 	case 'd':
 		a->daemon = true;
@@ -322,6 +329,16 @@ static int start(struct arguments *a, struct conf *conf, struct strbuf *error)
 	return status;
 }
 
+/* What the log would say is in the report. */
+static int check_capacity(struct conf *conf)
+{
+	const struct log_options nowhere = {.quiet = true};
+	const char *error;
+
+	log_configure(&nowhere, &error);
+	return (int)capacity_check(conf, stdout);
+}
+
 static int serve(int argc, char **argv)
 {
 	struct arguments *a = calloc(1, sizeof(*a));
@@ -331,10 +348,14 @@ static int serve(int argc, char **argv)
 	struct conf *conf;
 
 	strbuf_init(&error);
+	if (way == WAY_RUN && a->capacity)
+		status = CAPACITY_CHECK_UNKNOWN;
 	if (way == WAY_RUN && (conf = load(a)) != NULL) {
 		if (a->check) {
 			conf_unref(&conf);
 			status = 0;
+		} else if (a->capacity) {
+			status = check_capacity(conf);
 		} else {
 			signal(SIGPIPE, SIG_IGN);
 			status = start(a, conf, &error);
@@ -343,6 +364,7 @@ static int serve(int argc, char **argv)
 	if (error.n > 0)
 		fprintf(stderr, "%s: %s\n", argv[0], error.p);
 	strbuf_fini(&error);
+	log_flush();
 	log_close();
 	free(a);
 	return status;

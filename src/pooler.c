@@ -16,6 +16,7 @@
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
+#include "session/capacity.h"
 #include "session/client.h"
 #include "session/host_check.h"
 #include "session/host_session.h"
@@ -46,7 +47,7 @@ struct pooler {
 	struct http *http;               /* NULL: none */
 	struct http_actions http_actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
-	ev_timer stats;
+	ev_timer stats, log;
 	struct notify notify;
 };
 
@@ -61,6 +62,9 @@ bool pooler_configure_log(const struct settings *s, const struct pooler_options 
 		.syslog_facility = s->syslog_facility,
 		.verbose = (int)s->verbose + options->verbose,
 		.quiet = options->quiet,
+		.format = (enum log_format)s->log_format,
+		.fold_us = (uint64_t)s->log_fold_interval,
+		.connections_limit = (unsigned)s->log_connections_limit,
 	};
 	const char *why;
 
@@ -68,6 +72,28 @@ bool pooler_configure_log(const struct settings *s, const struct pooler_options 
 		return true;
 	strbuf_addf(error, "logfile %s: %s", s->logfile, why);
 	return false;
+}
+
+/* The loop sleeps until lines that were left out are to be told. */
+static void wake_log(void *arg, uint64_t at)
+{
+	struct pooler *p = arg;
+	uint64_t now = clock_us();
+
+	ev_timer_stop(p->hub.loop->ev, &p->log);
+	ev_now_update(p->hub.loop->ev);
+	ev_timer_set(&p->log, at > now ? (double)(at - now) / CLOCK_SECOND : 0, 0.);
+	ev_timer_start(p->hub.loop->ev, &p->log);
+}
+
+static void on_log_due(EV_P_ ev_timer *timer, int events)
+{
+	uint64_t next = log_flush_due(clock_us());
+
+	(void)loop;
+	(void)events;
+	if (next != 0)
+		wake_log(timer->data, next);
 }
 
 /* Each line of a text as a line of the log. */
@@ -208,6 +234,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	apply_settings(p);
 	http_apply_settings(p->http);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
 	sweep_close_retired(&p->hub);
 	sweep_fill_pools(&p->hub);
@@ -675,6 +702,9 @@ static bool start(struct pooler *p, struct strbuf *error)
 	console_init(&p->console, &p->hub, &p->actions);
 	ev_init(&p->stats, on_stats);
 	p->stats.data = p;
+	ev_init(&p->log, on_log_due);
+	p->log.data = p;
+	log_on_pending(wake_log, p);
 	if (!listen_as_configured(p, error) || !answer_http(p, error))
 		return false;
 	watch_signal(p, &p->on_hup, SIGHUP, on_hangup);
@@ -688,6 +718,7 @@ static bool start(struct pooler *p, struct strbuf *error)
 	use_tls(p, &tls);
 	apply_settings(p);
 	host_checks_set_up(&p->hub);
+	capacity_set_up(&p->hub);
 	sweep_fill_pools(&p->hub);
 	p->hub.is_ready = true;
 	return true;
@@ -736,6 +767,7 @@ static void stop_watching(struct pooler *p)
 	struct ev_loop *ev = p->hub.loop->ev;
 
 	ev_timer_stop(ev, &p->stats);
+	ev_timer_stop(ev, &p->log);
 	ev_signal_stop(ev, &p->on_hup);
 	ev_signal_stop(ev, &p->on_int);
 	ev_signal_stop(ev, &p->on_term);
@@ -748,10 +780,12 @@ void pooler_free(struct pooler *p)
 {
 	struct hub *hub = &p->hub;
 
+	log_on_pending(NULL, NULL);
 	listeners_close(&hub->listeners);
 	http_free(&p->http);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
+		capacity_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);

@@ -54,7 +54,7 @@ struct slice cell_binary(enum column_type type, const struct cell *cell, char ro
 	struct strbuf out;
 
 	strbuf_init_fixed(&out, room, CELL_ROOM);
-	if (cell->kind == CELL_RATIO && type == COLUMN_NUMERIC) {
+	if (cell->kind == CELL_RATIO) {
 		out_ratio(&out, cell->number);
 		return strbuf_slice(&out);
 	}
@@ -71,6 +71,7 @@ struct slice cell_binary(enum column_type type, const struct cell *cell, char ro
 	case COLUMN_NUMERIC:
 		out_numeric(&out, cell->number);
 		break;
+	case COLUMN_RATIO:
 	case COLUMN_TEXT:
 	case COLUMN_TIME:
 	case COLUMN_BYTEA:

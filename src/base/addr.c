@@ -65,6 +65,11 @@ bool addr_is_loopback(const struct addr *a)
 	return a->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.v6);
 }
 
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;
+}
+
 void addr_print_host(const struct addr *a, struct strbuf *out)
 {
 	char text[INET6_ADDRSTRLEN];

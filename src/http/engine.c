@@ -1,5 +1,6 @@
 #include "http/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -198,9 +199,13 @@ void engine_resume(struct exchange *x)
 /* What the library has to say: a client's fault mostly. */
 static void on_message(void *arg, const char *format, va_list ap)
 {
+	char text[256];
+
 	(void)arg;
-	if (log_wants(LOG_LEVEL_DEBUG))
-		log_writev(LOG_LEVEL_DEBUG, "http: ", format, ap);
+	if (!log_wants(LOG_LEVEL_DEBUG))
+		return;
+	vsnprintf(text, sizeof(text), format, ap);
+	log_debug("http: %s", text);
 }
 
 static struct MHD_Daemon *start(struct engine *e, const struct engine_options *o)

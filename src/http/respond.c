@@ -111,6 +111,14 @@ enum MHD_Result respond_not_allowed(struct exchange *x, const char *allowed)
 		      allowed);
 }
 
+enum MHD_Result respond_see(struct exchange *x, const char *path)
+{
+	struct MHD_Response *r = copy((struct slice){"", 0});
+
+	add_header(&r, MHD_HTTP_HEADER_LOCATION, path);
+	return queue(x, MHD_HTTP_SEE_OTHER, TYPE_TEXT, NO_POLICY, r);
+}
+
 enum MHD_Result respond_page(struct exchange *x, struct slice page, const char *policy)
 {
 	return queue(x, MHD_HTTP_OK, "text/html; charset=utf-8", policy,

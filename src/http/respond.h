@@ -26,5 +26,8 @@ enum MHD_Result respond_unauthorized(struct exchange *x);
 /* The same for a method that the path does not have; `allowed`: those that it has. */
 enum MHD_Result respond_not_allowed(struct exchange *x, const char *allowed);
 
+/* What is wanted is there. */
+enum MHD_Result respond_see(struct exchange *x, const char *path);
+
 /* A page that is part of the program, and what it may do (Content-Security-Policy). */
 enum MHD_Result respond_page(struct exchange *x, struct slice page, const char *policy);

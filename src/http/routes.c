@@ -177,6 +177,12 @@ static enum MHD_Result commands(const struct call *c)
 	return result;
 }
 
+/* For visitors who may look as they are: here the browser asks them who they are, and says so from then on. */
+static enum MHD_Result login(const struct call *c)
+{
+	return c->guest->user[0] == '\0' ? respond_unauthorized(c->x) : respond_see(c->x, "/");
+}
+
 /* --- all of them --- */
 
 struct route {
@@ -197,6 +203,7 @@ static const struct route routes[] = {
 	{"/api/tables", ACCESS_LOOK, list_tables, NULL},
 	{"/api/tables/", ACCESS_LOOK, show_table, NULL},
 	{"/livez", ACCESS_NONE, livez, NULL},
+	{"/login", ACCESS_LOOK, login, NULL},
 	{"/metrics", ACCESS_LOOK, metrics, NULL},
 	{"/readyz", ACCESS_NONE, readyz, NULL},
 };

@@ -28,6 +28,7 @@ static const char *type_word(enum column_type type)
 	static const char *const words[] = {
 		[COLUMN_TEXT] = "text",       [COLUMN_INT4] = "integer", [COLUMN_INT8] = "integer",
 		[COLUMN_NUMERIC] = "integer", [COLUMN_TIME] = "time",    [COLUMN_BYTEA] = "text",
+		[COLUMN_RATIO] = "number",
 	};
 
 	return words[type];

@@ -14,6 +14,7 @@
 
 #include "conf/settings.h"
 #include "pool/backoff.h"
+#include "pool/concurrency.h"
 #include "pool/latency.h"
 #include "pool/stats.h"
 
@@ -136,6 +137,7 @@ struct pool {
 	TAILQ_ENTRY(pool) blocked_link;
 	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
+	struct concurrency concurrency;
 	void *session;                   /* the session layer's part */
 	struct histogram_history latency[LATENCY_KINDS];
 };

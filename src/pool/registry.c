@@ -403,19 +403,24 @@ static struct pool *pool_of(struct database_pool *dp)
 	return dp == NULL ? NULL : &dp->pool;
 }
 
-struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice name)
+struct pool *registry_pool_named(const struct registry *r, struct slice database, struct slice user)
 {
 	const struct database *db = find_database(r, database);
-	struct database_pool *dp;
-	struct user *user;
+	struct user *key = registry_find_user(r, user);
+	struct database_pool *dp = NULL;
+
+	if (db != NULL && key != NULL)
+		HASH_FIND_PTR(db->pools, &key, dp);
+	return pool_of(dp);
+}
+
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice name)
+{
+	const struct database *db = registry_find_database(r, database);
 
 	if (db == NULL)
 		return NULL;
-	if (db->conf != NULL && db->conf->user != NULL)
-		name = slice_of(db->conf->user);
-	HASH_FIND(hh, r->users, name.p, name.n, user);
-	HASH_FIND_PTR(db->pools, &user, dp);
-	return pool_of(dp);
+	return registry_pool_named(r, database, db->conf->user != NULL ? slice_of(db->conf->user) : name);
 }
 
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)

@@ -32,8 +32,8 @@
 	X(created, INT8, COUNT(c->created))                                                        \
 	X(closed, INT8, COUNT(pool_counts_closed(c)))                                              \
 	X(open, INT4, COUNT(pool_server_count(p)))                                                 \
-	X(reuse_ratio, NUMERIC, reuse_cell(p))                                                     \
-	X(load_factor, NUMERIC, cell_ratio(p->nservers[POOL_SERVER_ACTIVE], p->settings.size))     \
+	X(reuse_ratio, RATIO, reuse_cell(p))                                                       \
+	X(load_factor, RATIO, cell_ratio(p->nservers[POOL_SERVER_ACTIVE], p->settings.size))       \
 	X(oldest_wait_us, INT8, COUNT(pool_maxwait_us(p, clock_us())))                             \
 	X(client_closes, INT8, COUNT(pool_counts_client_closes(c)))                                \
 	X(login_failures, INT8, COUNT(pool_counts_login_failures(c)))                              \
@@ -60,7 +60,8 @@ static bool pool_stats_row(const struct report *r, struct row_sink *sink, const 
 	return true;
 }
 
-static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most,
+				  struct row_sink *sink)
 {
 	return subjects_piece(&subject_pools, r, place, most, sink, pool_stats_row);
 }
@@ -108,7 +109,8 @@ static bool pool_events_rows(const struct report *r, struct row_sink *sink, cons
 	return true;
 }
 
-static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most,
+				   struct row_sink *sink)
 {
 	return subjects_piece(&subject_pools, r, place, most, sink, pool_events_rows);
 }

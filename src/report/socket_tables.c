@@ -213,16 +213,6 @@ static const char *server_state_text(const struct pool_server *slot)
 	return server_is_used(slot, clock_us()) ? "used" : texts[slot->state];
 }
 
-/* A cancel key begins with it; 0 when the server has not told one yet. */
-static uint32_t backend_pid(const struct server *s)
-{
-	const uint8_t *k = s->cancel_key;
-
-	if (s->cancel_key_size < 4)
-		return 0;
-	return (uint32_t)k[0] << 24 | (uint32_t)k[1] << 16 | (uint32_t)k[2] << 8 | k[3];
-}
-
 /* While its host's address is being looked up a server has no socket yet. */
 static bool has_socket(const struct server *s)
 {
@@ -247,7 +237,7 @@ static struct socket_row row_of_server(const struct server *s, const char *state
 		.close_needed = s->slot.close_needed,
 		.self = s,
 		.link = s->client,
-		.remote_pid = backend_pid(s),
+		.remote_pid = server_backend_pid(s),
 		.params = s->params,
 		.conn = &s->conn,
 		.message_remain = s->remain,
@@ -483,7 +473,7 @@ const struct table table_fds = {TABLE_HEAD("FDS", fds_columns), .piece = fds_pie
 	X(application_name, TEXT, parameter_cell(r, c->params, "application_name"))        \
 	X(state, TEXT, cell_text(client_state_text(c)))                                    \
 	X(server_id, INT8, s == NULL ? cell_null() : cell_number((int64_t)s->id))          \
-	X(server_pid, INT4, s == NULL ? cell_null() : cell_number(backend_pid(s)))         \
+	X(server_pid, INT4, s == NULL ? cell_null() : cell_number(server_backend_pid(s)))         \
 	X(wait_for, TEXT, wait_cell(c))                                                    \
 	X(wait_reason, TEXT, wait_reason_cell(c, now))                                     \
 	X(connection_age, INT8, age_cell(c->connected_at, now))                            \

@@ -146,7 +146,7 @@ static void call_pools(const struct hub *hub, struct roll *roll)
 
 static bool find_pool(const struct hub *hub, struct subject *s)
 {
-	s->pool = registry_find_pool(hub->registry, s->name, s->user);
+	s->pool = registry_pool_named(hub->registry, s->name, s->user);
 	return s->pool != NULL ? !is_abandoned(s->pool) : is_console(s);
 }
 

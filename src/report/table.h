@@ -26,6 +26,7 @@ struct report {
 	X(INT4, 23, 4)      \
 	X(INT8, 20, 8)      \
 	X(NUMERIC, 1700, -1) \
+	X(RATIO, 1700, -1)  \
 	X(TIME, 25, -1)     \
 	X(BYTEA, 17, -1)
 
@@ -61,7 +62,7 @@ static inline struct cell cell_number(int64_t number)
 
 #define CELL_RATIO_ONE 10000
 
-/* For NUMERIC columns, with four digits behind the point; null when there is no whole. */
+/* With four digits behind the point; null when there is no whole. */
 static inline struct cell cell_ratio(uint64_t part, uint64_t whole)
 {
 	if (whole == 0)

@@ -22,6 +22,9 @@
 	X(peers)                \
 	X(peer_pools)           \
 	X(hosts)                \
+	X(capacity)             \
+	X(capacity_pools)       \
+	X(capacity_use)         \
 	X(waiting)              \
 	X(pool_stats)           \
 	X(pool_events)          \
@@ -36,6 +39,7 @@
 	X(dns_zones)            \
 	X(close_reasons)        \
 	X(process)              \
+	X(errors)               \
 	X(fds)                  \
 	X(all)                  \
 	X(stats)                \

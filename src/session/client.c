@@ -267,7 +267,7 @@ void client_accept(struct hub *hub, int fd, bool is_unix)
 	if (hub->tls.clients != NULL)
 		conn_sniff(&c->conn);
 	client_enter(c, CLIENT_STARTUP);
-	client_log(c, LOG_LEVEL_DEBUG, "got connection");
+	client_log_line(c, (struct log_line){.level = LOG_LEVEL_DEBUG, .kind = LOG_CONNECTION}, "got connection");
 }
 
 /* Leaves the counts that it is in. */
@@ -353,8 +353,10 @@ static const char *sqlstate_for(const struct client *c, const char *sqlstate, bo
 	return sqlstate;
 }
 
-static void tell(struct client *c, const struct out_error *e)
+static void tell(struct client *c, const struct out_error *e, const char *reason)
 {
+	const struct log_field fields[] = {
+		{.key = "reason", .text = reason}, {.key = "sqlstate", .text = e->sqlstate}, {0}};
 	struct strbuf out;
 
 	strbuf_init(&out);
@@ -363,19 +365,42 @@ static void tell(struct client *c, const struct out_error *e)
 		conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);
 	if (hub_settings(c->hub)->log_pooler_errors)
-		client_log(c, LOG_LEVEL_WARNING, "pooler error: %s", e->message);
+		client_log_line(c,
+				(struct log_line){.level = LOG_LEVEL_WARNING, .kind = LOG_CONNECTION, .fields = fields},
+				"pooler error: %s", e->message);
 }
 
-static void log_closing(const struct client *c, enum close_reason why, const char *text)
+static void log_closing(const struct client *c, enum close_reason why, const char *text, const char *sqlstate)
 {
 	enum log_level level = close_reasons[why].level;
+	uint64_t age = (clock_us() - c->connected_at) / CLOCK_SECOND;
+	const struct log_field fields[] = {{.key = "reason", .text = close_reasons[why].symbol},
+					   {.key = "sqlstate", .text = sqlstate},
+					   {.key = "age", .number = (int64_t)age},
+					   {0}};
 
 	/* A probe that connects and leaves is no event. */
 	if (c->state == CLIENT_STARTUP && why == CLOSE_CLIENT_EOF)
 		level = LOG_LEVEL_DEBUG;
 	if (hub_settings(c->hub)->log_disconnections || level == LOG_LEVEL_ERROR)
-		client_log(c, level > LOG_LEVEL_LOG ? level : LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)",
-			   text, (clock_us() - c->connected_at) / CLOCK_SECOND);
+		client_log_line(c,
+				(struct log_line){.level = level > LOG_LEVEL_LOG ? level : LOG_LEVEL_LOG,
+						  .kind = LOG_CONNECTION,
+						  .fields = fields},
+				"closing because: %s (age=%" PRIu64 "s)", text, age);
+}
+
+/* What it was told, and what it was closed for without a word though something was wrong. */
+static void note_error(struct client *c, enum close_reason why, const char *text, const char *sqlstate)
+{
+	const struct error_seen seen = {.reason = close_reasons[why].symbol,
+					.sqlstate = sqlstate,
+					.database = client_database_name(c),
+					.user = client_user_name(c),
+					.message = text};
+
+	if (close_reasons[why].is_told || close_reasons[why].level <= LOG_LEVEL_WARNING)
+		errors_note(&c->hub->errors, &seen, clock_us());
 }
 
 /* Of a login that got no further: the one it asked for, if somebody has made it before. */
@@ -412,10 +437,11 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 						.message = text,
 						.detail = e->detail,
 						.hint = e->hint};
-		tell(c, &error);
+		tell(c, &error, close_reasons[why].symbol);
 	}
 	count_close(c, why);
-	log_closing(c, why, text);
+	note_error(c, why, text, e->sqlstate);
+	log_closing(c, why, text, e->sqlstate);
 	destroy(c, why);
 }
 
@@ -552,19 +578,38 @@ const char *client_state_text(const struct client *c)
 	return texts[c->state];
 }
 
+__attribute__((format(printf, 3, 0)))
+static void log_about(const struct client *c, struct log_line line, const char *format, va_list ap)
+{
+	const struct log_subject subject = {.side = LOG_SIDE_CLIENT,
+					    .object = c,
+					    .id = c->id,
+					    .database = client_database_name(c),
+					    .user = client_user_name(c),
+					    .peer = c->peer};
+
+	line.subject = &subject;
+	log_writev(&line, format, ap);
+}
+
 void client_log(const struct client *c, enum log_level level, const char *format, ...)
 {
-	char room[512];
-	struct strbuf prefix;
 	va_list ap;
 
 	if (!log_wants(level))
 		return;
-	strbuf_init_fixed(&prefix, room, sizeof(room));
-	strbuf_addf(&prefix, "C-%p: %s/%s@", (const void *)c, client_database_name(c), client_user_name(c));
-	addr_print(&c->peer, &prefix);
-	strbuf_add_char(&prefix, ' ');
 	va_start(ap, format);
-	log_writev(level, prefix.p, format, ap);
+	log_about(c, (struct log_line){.level = level}, format, ap);
+	va_end(ap);
+}
+
+void client_log_line(const struct client *c, struct log_line line, const char *format, ...)
+{
+	va_list ap;
+
+	if (!log_wants(line.level))
+		return;
+	va_start(ap, format);
+	log_about(c, line, format, ap);
 	va_end(ap);
 }

@@ -123,6 +123,10 @@ void client_describe_tls(const struct client *c, struct strbuf *text);
 void client_log(const struct client *c, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same with more to say of it (base/log_line.h); the line's subject is filled in here. */
+void client_log_line(const struct client *c, struct log_line line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 const char *client_database_name(const struct client *c);
 const char *client_user_name(const struct client *c);
 const char *client_state_text(const struct client *c);

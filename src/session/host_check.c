@@ -1,5 +1,6 @@
 #include "session/host_check.h"
 
+#include "session/host_login.h"
 #include "session/host_session.h"
 #include "session/server.h"
 #include "session/server_host.h"
@@ -81,35 +82,6 @@ static void on_failure(void *arg, const struct connection_loss *loss, bool is_se
 
 static const struct host_probe_ops ops = {.on_role = on_role, .on_failure = on_failure};
 
-static const char *plain_password(const struct conf *conf, const char *user)
-{
-	const struct userlist_entry *entry = userlist_find(conf->userlist, slice_of(user));
-
-	return entry != NULL && entry->type == SECRET_PLAIN ? entry->secret : NULL;
-}
-
-/* Whom it logs in as. False: nobody is known yet. */
-static bool find_login(const struct hub *hub, const struct database *db, struct connection_target *target)
-{
-	const struct conf *conf = registry_conf(hub->registry);
-	const char *auth_user = conf_effective_string(conf, SETTING_auth_user, db->conf);
-	const struct pool *pool = database_next_pool(db, NULL);
-
-	if (db->conf->user != NULL) {
-		target->user = db->conf->user;
-		target->password = db->conf->password;
-	} else if (auth_user[0] != '\0') {
-		target->user = auth_user;
-	} else if (pool != NULL) {
-		target->user = pool->user->name->text;
-	} else {
-		return false;
-	}
-	if (target->password == NULL)
-		target->password = plain_password(conf, target->user);
-	return true;
-}
-
 static bool is_checked(const struct hub *hub, const struct database *db)
 {
 	return !db->is_dead && conf_effective(registry_conf(hub->registry), SETTING_target_session_attrs, db->conf, NULL) != TARGET_ANY;
@@ -123,7 +95,7 @@ static const struct database *find_database(const struct hub *hub, const struct 
 
 	for (const struct database *db = registry_next_database(r, NULL); db != NULL;
 	     db = registry_next_database(r, (struct database *)db))
-		if (is_checked(hub, db) && is_listed(db, host) && find_login(hub, db, target))
+		if (is_checked(hub, db) && is_listed(db, host) && host_login_find(hub, db, target))
 			return db;
 	return NULL;
 }

@@ -3,10 +3,9 @@
  * target_session_attrs: asked every host_check_interval by a connection of the
  * pooler's own to each of their hosts.
  *
- * It logs in as the database's forced user, else as auth_user, else as the
- * user of one of the database's pools; with a password if a plain one is
- * known. Where none of them is let in, what servers tell at their login has to
- * do (in_hot_standby, from PostgreSQL 14 on).
+ * It logs in as session/host_login.h says. Where that is nobody who is let in,
+ * what servers tell at their login has to do (in_hot_standby, from PostgreSQL
+ * 14 on).
  */
 #pragma once
 #include "session/hub.h"

@@ -12,6 +12,7 @@ struct host_session {
 	struct host *host;
 	ev_timer wake;                   /* when an attempt may begin, if somebody waits for that */
 	struct host_probe *probe;        /* see session/host_check.h; NULL: never had one */
+	struct host_capacity *capacity;  /* see session/capacity.h; NULL: never asked */
 	struct cancel_line cancels;
 	bool is_unreachable;             /* the probe could not ask */
 };

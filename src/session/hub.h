@@ -21,8 +21,10 @@
 #include "pool/stmts.h"
 #include "proto/params.h"
 #include "session/cancel_key.h"
+#include "session/capacity.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
+#include "session/errors.h"
 #include "session/tls_setup.h"
 
 struct applications;
@@ -103,6 +105,7 @@ struct hub {
 	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
 	uint64_t last_admitted;
 	struct drain drain;
+	struct capacity_checks capacity;
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */
@@ -112,6 +115,7 @@ struct hub {
 	uint64_t last_id;
 	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
+	struct errors errors;
 	uint64_t started_at;
 	unsigned nwaits;                 /* commands of the console that wait for sessions */
 	/* See hub_note_quiet(). */

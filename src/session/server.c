@@ -11,6 +11,7 @@
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server_host.h"
+#include "session/slow_log.h"
 #include "session/sweep.h"
 
 static struct server *of_deadline(struct deadline *d)
@@ -18,21 +19,40 @@ static struct server *of_deadline(struct deadline *d)
 	return (struct server *)((char *)d - offsetof(struct server, deadline));
 }
 
-void server_log(const struct server *s, enum log_level level, const char *format, ...)
+__attribute__((format(printf, 3, 0)))
+static void log_about(const struct server *s, struct log_line line, const char *format, va_list ap)
 {
 	const struct pool *pool = s->slot.pool;
-	char room[512];
-	struct strbuf prefix;
+	const struct log_subject subject = {.side = LOG_SIDE_SERVER,
+					    .object = s,
+					    .id = s->id,
+					    .database = pool->database->name->text,
+					    .user = pool->user->name->text,
+					    .peer = s->peer};
+
+	line.subject = &subject;
+	log_writev(&line, format, ap);
+}
+
+void server_log(const struct server *s, enum log_level level, const char *format, ...)
+{
 	va_list ap;
 
 	if (!log_wants(level))
 		return;
-	strbuf_init_fixed(&prefix, room, sizeof(room));
-	strbuf_addf(&prefix, "S-%p: %s/%s@", (const void *)s, pool->database->name->text, pool->user->name->text);
-	addr_print(&s->peer, &prefix);
-	strbuf_add_char(&prefix, ' ');
 	va_start(ap, format);
-	log_writev(level, prefix.p, format, ap);
+	log_about(s, (struct log_line){.level = level}, format, ap);
+	va_end(ap);
+}
+
+void server_log_line(const struct server *s, struct log_line line, const char *format, ...)
+{
+	va_list ap;
+
+	if (!log_wants(line.level))
+		return;
+	va_start(ap, format);
+	log_about(s, line, format, ap);
 	va_end(ap);
 }
 
@@ -314,14 +334,23 @@ static void say_goodbye(struct server *s)
 		conn_write(&s->conn, terminate, sizeof(terminate));
 }
 
+static void log_closing(const struct server *s, enum server_end why, const char *text)
+{
+	uint64_t age = (clock_us() - s->slot.connected_at) / CLOCK_SECOND;
+	const struct log_field fields[] = {
+		{.key = "reason", .text = server_end_symbol(why)}, {.key = "age", .number = (int64_t)age}, {0}};
+
+	server_log_line(s, (struct log_line){.level = LOG_LEVEL_LOG, .kind = LOG_CONNECTION, .fields = fields},
+			"closing because: %s (age=%" PRIu64 "s)", text, age);
+}
+
 void server_destroy_as(struct server *s, enum server_end why, const char *text)
 {
 	struct hub *hub = s->hub;
 	struct pool *pool = s->slot.pool;
 
 	if (text != NULL && hub_settings(hub)->log_disconnections)
-		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", text,
-			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
+		log_closing(s, why, text);
 	say_goodbye(s);
 	deadline_disarm(&s->deadline);
 	deadline_disarm(&s->lifetime);
@@ -389,8 +418,7 @@ void server_link(struct server *s, struct client *c)
 	s->client = c;
 	c->server = s;
 	s->request_at = clock_us();
-	/* Who replicates has waited as a part of its login. */
-	s->waited = c->replication == REPLICATION_NONE ? s->request_at - c->request_at : 0;
+	slow_log_wait(s);
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
 		deadline_disarm(&s->deadline);

@@ -57,7 +57,8 @@ struct server {
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
 	uint64_t request_at;             /* when it last got a client */
-	uint64_t waited;                 /* for how long that had waited for it; 0 once it is counted */
+	uint64_t waited_us;              /* for it, by that client; 0 behind the first transaction */
+	unsigned xact_queries;           /* answered in the running transaction */
 	uint64_t dropped;                /* TASK_DRAIN: bytes of replies that nobody wants */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	char status;                     /* of the last ReadyForQuery: I, T or E */
@@ -122,6 +123,16 @@ struct pool_session {
 static inline struct pool_session *pool_session(const struct pool *pool)
 {
 	return pool->session;
+}
+
+/* A cancel key begins with it; 0 when the server has not told one yet. */
+static inline uint32_t server_backend_pid(const struct server *s)
+{
+	const uint8_t *k = s->cancel_key;
+
+	if (s->cancel_key_size < 4)
+		return 0;
+	return (uint32_t)k[0] << 24 | (uint32_t)k[1] << 16 | (uint32_t)k[2] << 8 | k[3];
 }
 
 /* The callbacks of a server's connection. */
@@ -290,5 +301,8 @@ bool server_settle(struct server *s);
 /* Whether the server could go back to its pool now. */
 bool server_is_between_transactions(const struct server *s);
 
+/* A log line of this server's, and one with more to say (base/log_line.h); the line's subject is filled in here. */
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void server_log_line(const struct server *s, struct log_line line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -15,6 +15,7 @@
 #include "proto/out.h"
 #include "session/cancel_request.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 
 /* The bound when server_connect_timeout, which holds for statements of our own, sets none. */
 #define LONGEST_US (15 * CLOCK_SECOND)

@@ -91,6 +91,7 @@ void host_session_free(struct host *host)
 		return;
 	ev_timer_stop(hs->hub->loop->ev, &hs->wake);
 	host_probe_free(&hs->probe);
+	capacity_host_free(&hs->capacity);
 	free(hs);
 	host->session = NULL;
 }

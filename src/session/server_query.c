@@ -13,6 +13,7 @@
 #include "session/host_check.h"
 #include "session/prepared.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 #include "session/timeouts.h"
 
 static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
@@ -85,11 +86,13 @@ static void count_transaction(struct server *s, struct application *app, uint64_
 
 	pool->stats.now.xact_count++;
 	app->transactions++;
-	if (s->xact_at == 0)
-		return;
-	pool->stats.now.xact_time += took;
-	app->transaction_time += took;
-	pool_record(pool, LATENCY_TRANSACTION, took);
+	app->wait_time += s->waited_us;
+	if (s->xact_at != 0) {
+		pool->stats.now.xact_time += took;
+		app->transaction_time += took;
+		pool_record(pool, LATENCY_TRANSACTION, took);
+	}
+	slow_log_transaction(s, now);
 }
 
 void server_count_transaction(struct server *s)
@@ -104,8 +107,7 @@ static void count_query(struct server *s, struct application *app, uint64_t now)
 
 	pool->stats.now.query_count++;
 	app->queries++;
-	app->wait_time += s->waited;
-	s->waited = 0;
+	s->xact_queries++;
 	if (s->query_at == 0)
 		return;
 	pool->stats.now.query_time += took;
@@ -325,6 +327,8 @@ static void note_pin(const struct server *s)
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
 static bool after_ready(struct server *s, struct pass *pass)
 {
+	const struct client *c = s->client;
+
 	count_ready(s);
 	if (s->prepared != NULL && s->prepared->is_client_waiting) {
 		flush(s, pass);
@@ -335,7 +339,8 @@ static bool after_ready(struct server *s, struct pass *pass)
 		return true;
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
-	if (!server_settle(s))
+	/* What the client has gone on with may have been its end: another may have the server, or nobody. */
+	if (!server_settle(s) && s->client == c)
 		note_pin(s);
 	/* Closed, set up for the next client, or that client's already. */
 	if (s->phase != SERVER_READY)

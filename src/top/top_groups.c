@@ -1,6 +1,5 @@
 #include "top/top_groups.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +84,13 @@ static double longest_wait(const struct gathering *g, size_t from, size_t to)
 {
 	double longest = 0;
 
-	for (size_t i = from; i < to; i++)
-		longest = fmax(longest, top_answer_wait(g->answer, g->rows[i], "wait", "wait_us"));
+	for (size_t i = from; i < to; i++) {
+		double wait = top_answer_wait(g->answer, g->rows[i], "wait", "wait_us");
+
+		/* NAN, where there is no such column, is not longer. */
+		if (wait > longest)
+			longest = wait;
+	}
 	return longest;
 }
 

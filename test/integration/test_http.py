@@ -517,6 +517,14 @@ def test_a_login_holds_until_its_secret_changes(make):
         assert web.get("/metrics").status == 200
 
 
+def test_a_visitor_who_may_look_is_asked_who_he_is_where_he_wants_to_log_in(shared, web):
+    answer = web.get("/login")
+    assert answer.status == 401 and answer.headers["WWW-Authenticate"].startswith("Basic ")
+    with as_admin(shared) as known:
+        answer = known.get("/login")
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
+
+
 def test_what_is_for_admins_is_not_for_those_who_look(shared):
     with Http(shared.http_port, login=("stats", SECRETS["stats"])) as web:
         assert web.json("/api/session")["csrf_token"] is None

@@ -248,6 +248,16 @@ def test_a_half_message_pins_its_server(make_pooler):
         assert w.result().value == "x" * 100
 
 
+def test_who_leaves_with_its_pipeline_pins_nothing(make_pooler):
+    """The second batch waits for the answer to the first, and is followed by the end: the client has gone by then."""
+    pooler = make_pooler()
+    for i in range(5):
+        with pooler.wire(application_name="leaves") as w:
+            w.send_raw(parse(f"SELECT {i}", "name") + sync() + bind(name="name") + execute() + sync() + b"X\0\0\0\4")
+    eventually(lambda: applications(pooler).get("leaves", {}).get("transactions") == 10, "all of it has run")
+    assert number(pooler, "pins") == 0
+
+
 def test_sessions_are_not_pins(make_pooler):
     pooler = make_pooler(pool_mode="session")
     with pooler.wire() as w:

@@ -48,7 +48,7 @@ static void ratios_have_four_digits_behind_the_point(void **state)
 {
 	(void)state;
 #define CHECK_RATIO(part, whole, bytes) \
-	assert_bytes(COLUMN_NUMERIC, cell_ratio(part, whole), bytes, sizeof(bytes) - 1)
+	assert_bytes(COLUMN_RATIO, cell_ratio(part, whole), bytes, sizeof(bytes) - 1)
 	CHECK_RATIO(0, 7, "\0\0\0\0\0\0\0\4");
 	CHECK_RATIO(1, 2, "\0\1\xff\xff\0\0\0\4\x13\x88");
 	CHECK_RATIO(3, 2, "\0\2\0\0\0\0\0\4\0\1\x13\x88");

@@ -139,6 +139,7 @@ static void so_it_is_with_databases_pools_and_users(void **state)
 	/* The console everywhere, shop, its client ann, the console's boss. */
 	assert_int_equal(rows_of("show databases"), CLIENTS + 2);
 	assert_int_equal(rows_of("show pools"), CLIENTS + 1);
+	assert_int_equal(rows_of("show pool_stats"), CLIENTS);
 	assert_int_equal(rows_of("show users"), CLIENTS + 3);
 	assert_int_equal(rows_of("show stats"), CLIENTS + 1);
 	assert_int_equal(rows_of("show stats_totals"), CLIENTS + 1);

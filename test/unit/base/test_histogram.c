@@ -9,7 +9,7 @@
 
 #include "base/histogram.h"
 
-#include "random.h"
+#include "../random.h"
 
 static struct histogram_history history, other;
 static struct histogram recent;

@@ -95,6 +95,7 @@ static void assert_columns(const struct table *table, const char *expected)
 	static const char *const types[] = {
 		[COLUMN_TEXT] = "s", [COLUMN_INT4] = "i", [COLUMN_INT8] = "q",
 		[COLUMN_NUMERIC] = "N", [COLUMN_TIME] = "T", [COLUMN_BYTEA] = "b",
+		[COLUMN_RATIO] = "R",
 	};
 	struct strbuf text;
 
@@ -110,6 +111,12 @@ static void columns_of_our_own_tables_are_these(void **state)
 	(void)state;
 	assert_columns(&table_hosts, "address s, state s, role s, failures i, last_error s, last_detail s, next_try T, "
 				     "connecting i, servers i");
+	assert_columns(&table_capacity,
+		       "host s, state s, max_connections i, reserved i, in_use i, in_use_by_pooler i, pools i, pools_limit q, "
+		       "instances i, needed q, percent q, recommended_pool_size i, checked_at T, advice s");
+	assert_columns(&table_capacity_pools,
+		       "database s, user s, pool_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
+	assert_columns(&table_capacity_use, "host s, application_name s, connections i");
 	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
 	assert_columns(&table_prepared_statements,
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
@@ -118,7 +125,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 	assert_columns(&table_process, "key s, value q");
 	assert_columns(&table_pool_stats,
 		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
-		       "open i, reuse_ratio N, load_factor N, oldest_wait_us q, client_closes q, login_failures q, "
+		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
 		       "timeouts q, pins q");
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
@@ -133,6 +140,8 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
 	assert_columns(&table_all, "name s, setting s, description s");
+	assert_columns(&table_errors,
+		       "sqlstate s, reason s, database s, user s, count q, first T, last T, message s");
 }
 
 static void tables_are_found_in_any_case(void **state)
@@ -646,6 +655,26 @@ static void hosts_are_those_that_databases_name_in_their_order(void **state)
 		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n");
 }
 
+static void a_host_that_was_not_asked_is_unknown(void **state)
+{
+	(void)state;
+	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\ninstances = 3\n"));
+	assert_rows(&table_capacity, "h:5432|unknown|~|~|~|~|~|~|3|~|~|~|~|not answered yet\n");
+	assert_rows(&table_capacity_use, "");
+}
+
+static void what_a_pool_needs_is_known_after_some_samples(void **state)
+{
+	struct pool *pool = fixture_pool("two", "ann");
+
+	(void)state;
+	fixture_pool("shop", "bob");
+	for (unsigned i = 0; i < CONCURRENCY_ENOUGH; i++)
+		concurrency_note(&pool->concurrency, i < 5 ? 2 : 3, false);
+	assert_rows(&table_capacity_pools, "shop|bob|20|0|0|0.00|0|~\n"
+					   "two|ann|5|10|0|2.50|3|3\n");
+}
+
 static void who_waits_is_told_what_for_and_why(void **state)
 {
 	struct pool *pool = fixture_pool("two", "ann"), *other = fixture_pool("shop", "ann");
@@ -853,6 +882,8 @@ int main(void)
 		TEST(a_time_is_local_and_names_its_zone),
 		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
 		TEST(hosts_are_those_that_databases_name_in_their_order),
+		TEST(a_host_that_was_not_asked_is_unknown),
+		TEST(what_a_pool_needs_is_known_after_some_samples),
 		TEST(who_waits_is_told_what_for_and_why),
 		TEST(prepared_statements_come_by_id_with_who_has_them),
 		TEST(a_long_query_is_cut_between_two_characters),
