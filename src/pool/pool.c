@@ -1,5 +1,6 @@
 #include "pool/pool.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "pool/cap.h"
@@ -34,11 +35,24 @@ void pool_init(struct pool *pool, struct database *database, struct user *user)
 	TAILQ_INIT(&pool->logins);
 }
 
+void pool_fini(struct pool *pool)
+{
+	for (size_t i = 0; i < LATENCY_KINDS; i++)
+		free(pool->latency[i]);
+}
+
+void pool_record_first(struct pool *pool, enum latency_kind kind, uint64_t us)
+{
+	pool->latency[kind] = calloc(1, sizeof(*pool->latency[kind]));
+	if (pool->latency[kind] != NULL)
+		histogram_record(pool->latency[kind], us);
+}
+
 void pool_turn_stats(struct pool *pool)
 {
 	stats_turn(&pool->stats);
 	for (size_t i = 0; i < LATENCY_KINDS; i++)
-		histogram_turn(&pool->latency[i]);
+		histogram_turn(pool->latency[i]);
 }
 
 unsigned pool_server_count(const struct pool *pool)

@@ -139,17 +139,26 @@ struct pool {
 	struct stats_history stats;
 	struct concurrency concurrency;
 	void *session;                   /* the session layer's part */
-	struct histogram_history latency[LATENCY_KINDS];
+	struct histogram_history *latency[LATENCY_KINDS]; /* NULL: nothing of this kind has been recorded */
 };
 
 void pool_init(struct pool *pool, struct database *database, struct user *user);
 
+/* Frees what the pool has allocated for itself, and not the pool. */
+void pool_fini(struct pool *pool);
+
 unsigned pool_server_count(const struct pool *pool);
 
-/* Something took so long. */
+/* For pool_record(), of the first time of a kind: most names that clients try never serve anybody. */
+void pool_record_first(struct pool *pool, enum latency_kind kind, uint64_t us);
+
+/* Something took so long. It is not recorded when there is no memory for its kind's first. */
 static inline void pool_record(struct pool *pool, enum latency_kind kind, uint64_t us)
 {
-	histogram_record(&pool->latency[kind], us);
+	if (pool->latency[kind] != NULL)
+		histogram_record(pool->latency[kind], us);
+	else
+		pool_record_first(pool, kind, us);
 }
 
 /* A period of the statistics has ended. */

@@ -174,6 +174,7 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 	HASH_DEL(dp->pool.database->pools, dp);
 	TAILQ_REMOVE(&r->pools, dp, link);
 	r->npools--;
+	pool_fini(&dp->pool);
 	free(dp);
 }
 

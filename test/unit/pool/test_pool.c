@@ -30,6 +30,13 @@ static int set_up(void **state)
 	return 0;
 }
 
+static int tear_down(void **state)
+{
+	(void)state;
+	pool_fini(&pool);
+	return 0;
+}
+
 /* Servers 0 to n-1, idle since NOW; released in this order. */
 static void have_idle(unsigned n)
 {
@@ -105,7 +112,7 @@ static void without_an_idle_server_the_client_waits(void **state)
 /* One that gives up has had no server, and its wait is nobody's. */
 static void who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss(void **state)
 {
-	const struct histogram_period *waits = &pool.latency[LATENCY_WAIT].current;
+	const struct histogram_period *waits;
 
 	(void)state;
 	have_idle(1);
@@ -118,9 +125,31 @@ static void who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss(void **state)
 	pool_release(&servers[0], NOW + 700);
 	assert_int_equal(pool.stats.now.pool_hits, 1);
 	assert_int_equal(pool.stats.now.pool_misses, 2);
+	waits = &pool.latency[LATENCY_WAIT]->current;
 	assert_int_equal(waits->count, 2);
 	assert_int_equal(waits->buckets[0], 1);
 	assert_int_equal(waits->sum, 700);
+}
+
+/* Anybody may make pools by logging in with names that do not exist. */
+static void a_pool_that_has_never_served_has_no_histograms(void **state)
+{
+	struct histogram sum = {0};
+
+	(void)state;
+	pool_turn_stats(&pool);
+	for (size_t i = 0; i < LATENCY_KINDS; i++) {
+		assert_null(pool.latency[i]);
+		histogram_add_recent(&sum, pool.latency[i]);
+		histogram_add_total(&sum, pool.latency[i]);
+	}
+	assert_int_equal(sum.count, 0);
+	pool_record(&pool, LATENCY_LOGIN, 9);
+	pool_record(&pool, LATENCY_LOGIN, 9);
+	histogram_add_recent(&sum, pool.latency[LATENCY_LOGIN]);
+	assert_int_equal(sum.count, 2);
+	assert_null(pool.latency[LATENCY_QUERY]);
+	assert_true(sizeof(pool) < 2048);
 }
 
 static void waiting_clients_are_served_in_order_of_arrival(void **state)
@@ -841,7 +870,7 @@ static void a_pool_waits_in_one_queue_at_a_time(void **state)
 	assert_true(TAILQ_EMPTY(&other));
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, set_up)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
@@ -849,6 +878,7 @@ int main(void)
 		TEST(an_idle_server_is_granted_at_once),
 		TEST(without_an_idle_server_the_client_waits),
 		TEST(who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss),
+		TEST(a_pool_that_has_never_served_has_no_histograms),
 		TEST(waiting_clients_are_served_in_order_of_arrival),
 		TEST(nobody_overtakes_those_who_wait),
 		TEST(one_who_gives_up_is_passed_over),
