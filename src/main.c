@@ -19,6 +19,7 @@
 #include "process/daemon.h"
 #include "process/notify.h"
 #include "process/takeover.h"
+#include "top/top.h"
 
 #define MAX_ASSIGNMENTS 256
 
@@ -34,7 +35,8 @@ struct arguments {
 
 static const char usage_text[] =
 	"Usage: %s [OPTION]... CONFIG_FILE\n"
-	"Pools connections to PostgreSQL servers.\n"
+	"  or:  pgsluice top [OPTION]... [CONNINFO]\n"
+	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
 	"      --capacity       ask the servers for their connection slots, print whether pools fit, and exit:\n"
@@ -337,7 +339,7 @@ static int check_capacity(struct conf *conf)
 	return (int)capacity_check(conf, stdout);
 }
 
-int main(int argc, char **argv)
+static int serve(int argc, char **argv)
 {
 	struct arguments *a = calloc(1, sizeof(*a));
 	enum way way = a == NULL ? WAY_WRONG : take_arguments(a, argc, argv);
@@ -362,7 +364,15 @@ int main(int argc, char **argv)
 	if (error.n > 0)
 		fprintf(stderr, "%s: %s\n", argv[0], error.p);
 	strbuf_fini(&error);
+	log_flush();
 	log_close();
 	free(a);
 	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "top") == 0)
+		return top_main(argc - 1, argv + 1, POOLER_VERSION_TEXT);
+	return serve(argc, argv);
 }

@@ -1,14 +1,18 @@
 #include "pooler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/console.h"
+#include "admin/remote.h"
 #include "auth/support.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "control/auth_query.h"
+#include "http/server.h"
+#include "pool/applications.h"
 #include "pool/stmts.h"
 #include "process/notify.h"
 #include "report/stats_line.h"
@@ -40,8 +44,10 @@ struct pooler {
 	struct console console;
 	char *pam_confdir;               /* auth_pam_confdir at start; the helper keeps the pointer */
 	struct admin_actions actions;
+	struct http *http;               /* NULL: none */
+	struct http_actions http_actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
-	ev_timer stats;
+	ev_timer stats, log;
 	struct notify notify;
 };
 
@@ -56,6 +62,9 @@ bool pooler_configure_log(const struct settings *s, const struct pooler_options 
 		.syslog_facility = s->syslog_facility,
 		.verbose = (int)s->verbose + options->verbose,
 		.quiet = options->quiet,
+		.format = (enum log_format)s->log_format,
+		.fold_us = (uint64_t)s->log_fold_interval,
+		.connections_limit = (unsigned)s->log_connections_limit,
 	};
 	const char *why;
 
@@ -63,6 +72,28 @@ bool pooler_configure_log(const struct settings *s, const struct pooler_options 
 		return true;
 	strbuf_addf(error, "logfile %s: %s", s->logfile, why);
 	return false;
+}
+
+/* The loop sleeps until lines that were left out are to be told. */
+static void wake_log(void *arg, uint64_t at)
+{
+	struct pooler *p = arg;
+	uint64_t now = clock_us();
+
+	ev_timer_stop(p->hub.loop->ev, &p->log);
+	ev_now_update(p->hub.loop->ev);
+	ev_timer_set(&p->log, at > now ? (double)(at - now) / CLOCK_SECOND : 0, 0.);
+	ev_timer_start(p->hub.loop->ev, &p->log);
+}
+
+static void on_log_due(EV_P_ ev_timer *timer, int events)
+{
+	uint64_t next = log_flush_due(clock_us());
+
+	(void)loop;
+	(void)events;
+	if (next != 0)
+		wake_log(timer->data, next);
 }
 
 /* Each line of a text as a line of the log. */
@@ -180,6 +211,8 @@ static void apply_settings(struct pooler *p)
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
 	auth_queries_configure(p->hub.auth_queries, &queries);
+	if (!applications_resize(p->hub.applications, (size_t)s->stats_applications))
+		log_warning("stats_applications: out of memory, it stays as it was");
 	ev_timer_stop(p->hub.loop->ev, &p->stats);
 	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
 	ev_timer_again(p->hub.loop->ev, &p->stats);
@@ -199,6 +232,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	registry_reload(p->hub.registry, conf);
 	timeouts_renew(&p->hub);
 	apply_settings(p);
+	http_apply_settings(p->http);
 	host_checks_set_up(&p->hub);
 	capacity_set_up(&p->hub);
 	sweep_close_excess(&p->hub);
@@ -247,7 +281,7 @@ void pooler_check_tls(const struct conf *conf, struct conf_problems *problems)
 	strbuf_init(&error);
 	if (cache == NULL)
 		strbuf_add_str(&error, "out of memory");
-	else if (tls_setup_load(cache, &conf->s, &setup, &error))
+	else if (http_check(&conf->s, &error) && tls_setup_load(cache, &conf->s, &setup, &error))
 		tls_setup_drop(&setup);
 	if (error.n > 0)
 		blame(conf, strbuf_slice(&error), problems);
@@ -275,7 +309,7 @@ static bool prepare(struct pooler *p, const struct conf *conf, struct tls_setup 
 
 	strbuf_init(&error);
 	ok = tls_setup_load(p->hub.tls_cache, &conf->s, tls, &error);
-	if (ok && !pooler_configure_log(&conf->s, &p->options, &error)) {
+	if (ok && !(http_prepare(p->http, &conf->s, &error) && pooler_configure_log(&conf->s, &p->options, &error))) {
 		tls_setup_drop(tls);
 		ok = false;
 	}
@@ -426,6 +460,8 @@ static void hand_over(void *arg, uint32_t pid)
 
 	log_info("process %u has taken over, shutting down", pid);
 	listeners_hand_over(p->hub.listeners);
+	if (p->hub.http_listeners != NULL)
+		listeners_hand_over(p->hub.http_listeners);
 	p->options.on_handed_over(p->options.arg);
 	notify_replaced(&p->notify, (pid_t)pid);
 	shutdown_begin(&p->hub, mode_of_term(p), true);
@@ -597,7 +633,7 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	hub->on_quiet_arg = p;
 	hub->looked_up_type = SECRET_SCRAM;
 	sys_random(hub->mock_key, sizeof(hub->mock_key));
-	sys_random(hub->cancel_secret, sizeof(hub->cancel_secret));
+	sys_random(&hub->cancel_secret, sizeof(hub->cancel_secret));
 	hub->loop = loop_new();
 	hub->clients = slab_new("client_cache", sizeof(struct client));
 	hub->servers = slab_new("server_cache", sizeof(struct server));
@@ -610,8 +646,10 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	if (hub->registry != NULL)
 		hosts_on_gone(registry_hosts(hub->registry), on_host_gone, p);
 	hub->params = params_new(conf->s.track_extra_parameters, &why);
-	if (hub->params != NULL)
+	if (hub->params != NULL) {
 		hub->no_params = paramset_empty(hub->params);
+		hub->applications = applications_new(hub->params, (size_t)conf->s.stats_applications);
+	}
 	if (hub->loop != NULL)
 		hub->dns = dns_new(hub->loop, &dns, &why);
 	if (hub->dns != NULL)
@@ -620,10 +658,33 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 		hub->auth_queries = auth_queries_new(hub->loop, hub->dns, &queries);
 	if (hub->clients != NULL && hub->servers != NULL && hub->stmts != NULL && hub->keys != NULL &&
 	    hub->tls_cache != NULL && hub->auth_helper != NULL && hub->registry != NULL && hub->no_params != NULL &&
-	    hub->auth_queries != NULL)
+	    hub->applications != NULL && hub->auth_queries != NULL)
 		return true;
 	strbuf_add_str(error, why);
 	return false;
+}
+
+static void run_command(void *arg, struct slice sql, const char *who, struct http_result *result)
+{
+	struct pooler *p = arg;
+	struct remote_answer answer;
+
+	remote_run(&p->console, sql, who, &answer);
+	result->outcome = answer.outcome == REMOTE_DONE ? HTTP_COMMAND_DONE :
+			  answer.outcome == REMOTE_BEGUN ? HTTP_COMMAND_BEGUN : HTTP_COMMAND_REFUSED;
+	snprintf(result->sqlstate, sizeof(result->sqlstate), "%s", answer.sqlstate);
+	snprintf(result->message, sizeof(result->message), "%s", answer.message);
+}
+
+/* Sockets that the service manager has passed are all for clients. */
+static bool answer_http(struct pooler *p, struct strbuf *error)
+{
+	struct inherited *inherited = p->options.take_all ? NULL : p->options.inherited;
+
+	p->http_actions = (struct http_actions){.run_command = run_command, .arg = p};
+	p->http = http_new(&p->hub, &p->console.report, &p->http_actions, inherited, error);
+	p->hub.http_listeners = http_listeners(p->http);
+	return error->n == 0;
 }
 
 static bool start(struct pooler *p, struct strbuf *error)
@@ -641,7 +702,10 @@ static bool start(struct pooler *p, struct strbuf *error)
 	console_init(&p->console, &p->hub, &p->actions);
 	ev_init(&p->stats, on_stats);
 	p->stats.data = p;
-	if (!listen_as_configured(p, error))
+	ev_init(&p->log, on_log_due);
+	p->log.data = p;
+	log_on_pending(wake_log, p);
+	if (!listen_as_configured(p, error) || !answer_http(p, error))
 		return false;
 	watch_signal(p, &p->on_hup, SIGHUP, on_hangup);
 	watch_signal(p, &p->on_int, SIGINT, on_end);
@@ -681,6 +745,8 @@ struct pooler *pooler_new(struct conf *conf, const struct pooler_options *option
 void pooler_own_sockets(struct pooler *p)
 {
 	listeners_own(p->hub.listeners);
+	if (p->hub.http_listeners != NULL)
+		listeners_own(p->hub.http_listeners);
 }
 
 static void print_status(void *arg, struct strbuf *out)
@@ -701,6 +767,7 @@ static void stop_watching(struct pooler *p)
 	struct ev_loop *ev = p->hub.loop->ev;
 
 	ev_timer_stop(ev, &p->stats);
+	ev_timer_stop(ev, &p->log);
 	ev_signal_stop(ev, &p->on_hup);
 	ev_signal_stop(ev, &p->on_int);
 	ev_signal_stop(ev, &p->on_term);
@@ -713,7 +780,9 @@ void pooler_free(struct pooler *p)
 {
 	struct hub *hub = &p->hub;
 
+	log_on_pending(NULL, NULL);
 	listeners_close(&hub->listeners);
+	http_free(&p->http);
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
 		capacity_stop(hub);
@@ -732,6 +801,7 @@ void pooler_free(struct pooler *p)
 	peers_free(hub);
 	if (hub->params != NULL)
 		paramset_unref(hub->params, &hub->no_params);
+	applications_free(&hub->applications);
 	params_free(hub->params);
 	stmts_free(&hub->stmts);
 	keycache_free(&hub->keys);

@@ -6,7 +6,14 @@
 #include "admin/commands.h"
 #include "admin/reply.h"
 
-/* reply_failure() without a hint. detail may be NULL. */
+/* Who has asked for what, in the log. */
+void request_log(const struct request *rq, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* reply_failure(). detail and hint may be NULL. */
+bool answer_failure(const struct request *rq, const char *sqlstate, const char *message, const char *detail,
+		    const char *hint);
+
+/* The same without a hint. */
 bool answer_error(const struct request *rq, const char *sqlstate, const char *message, const char *detail);
 
 /* The statement's argument stands for %s. */

@@ -8,6 +8,9 @@
 /* Digits of the largest number there is. */
 #define DIGITS_MAX 5
 
+/* Decimal digits of a ratio behind the point. */
+#define RATIO_SCALE 4
+
 static void out_numeric(struct strbuf *out, int64_t value)
 {
 	uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -24,6 +27,22 @@ static void out_numeric(struct strbuf *out, int64_t value)
 		out_u16(out, digits[--n]);
 }
 
+/* Ten thousandths: all that is behind the point is one digit. Never negative. */
+static void out_ratio(struct strbuf *out, int64_t value)
+{
+	uint16_t digits[DIGITS_MAX + 1];
+	uint16_t n = 0;
+
+	for (; value > 0; value /= NUMERIC_BASE)
+		digits[n++] = (uint16_t)(value % NUMERIC_BASE);
+	out_u16(out, n);
+	out_u16(out, (uint16_t)(n == 0 ? 0 : n - 2));
+	out_u16(out, 0);
+	out_u16(out, RATIO_SCALE);
+	while (n > 0)
+		out_u16(out, digits[--n]);
+}
+
 /* A number that has grown beyond its column's type stays at the end of the range. */
 static uint32_t clamp_int4(int64_t value)
 {
@@ -34,9 +53,13 @@ struct slice cell_binary(enum column_type type, const struct cell *cell, char ro
 {
 	struct strbuf out;
 
+	strbuf_init_fixed(&out, room, CELL_ROOM);
+	if (cell->kind == CELL_RATIO) {
+		out_ratio(&out, cell->number);
+		return strbuf_slice(&out);
+	}
 	if (cell->kind != CELL_NUMBER)
 		return cell_print(cell, room);
-	strbuf_init_fixed(&out, room, CELL_ROOM);
 	switch (type) {
 	case COLUMN_INT4:
 		out_u32(&out, clamp_int4(cell->number));
@@ -48,6 +71,7 @@ struct slice cell_binary(enum column_type type, const struct cell *cell, char ro
 	case COLUMN_NUMERIC:
 		out_numeric(&out, cell->number);
 		break;
+	case COLUMN_RATIO:
 	case COLUMN_TEXT:
 	case COLUMN_TIME:
 	case COLUMN_BYTEA:

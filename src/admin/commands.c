@@ -47,9 +47,8 @@ void command_refuse(const struct request *rq)
 	strbuf_add_str(&message, "invalid command '");
 	strbuf_add_slice(&message, rq->sql);
 	strbuf_add_str(&message, "', use SHOW HELP;");
-	reply_failure(rq->client, rq->out, SYNTAX_ERROR,
-		      message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL,
-		      "This is the pooler's admin console, which has commands of its own: SHOW HELP lists them.");
+	answer_failure(rq, SYNTAX_ERROR, message.failed ? "invalid command, use SHOW HELP;" : message.p, NULL,
+		       "This is the pooler's admin console, which has commands of its own: SHOW HELP lists them.");
 	strbuf_fini(&message);
 }
 
@@ -138,7 +137,7 @@ static bool reload(const struct request *rq)
 	const struct admin_actions *a = rq->actions;
 	struct strbuf error;
 
-	client_log(rq->client, LOG_LEVEL_LOG, "RELOAD command issued");
+	request_log(rq, "RELOAD command issued");
 	strbuf_init(&error);
 	if (a->reload(a->arg, &error)) {
 		out_command_complete(rq->out, "RELOAD");
@@ -179,7 +178,7 @@ static bool shutdown_program(const struct request *rq)
 	const struct admin_actions *a = rq->actions;
 
 	if (word[0] == '\0') {
-		client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN command issued");
+		request_log(rq, "SHUTDOWN command issued");
 		a->shutdown(a->arg, ADMIN_SHUTDOWN_IMMEDIATE);
 		return false;
 	}
@@ -187,7 +186,7 @@ static bool shutdown_program(const struct request *rq)
 		command_refuse(rq);
 		return true;
 	}
-	client_log(rq->client, LOG_LEVEL_LOG, "SHUTDOWN %s command issued", way->word);
+	request_log(rq, "SHUTDOWN %s command issued", way->word);
 	a->shutdown(a->arg, way->how);
 	out_command_complete(rq->out, "SHUTDOWN");
 	return true;
@@ -318,7 +317,7 @@ bool command_run(const struct request *rq)
 	/* No command to us, but what drivers say to any server before they do anything else. */
 	if (s->kind == STATEMENT_SET && courtesy_is_setting(s->argument))
 		return set_ignored(rq);
-	if (command->who == ADMIN && !rq->client->is_admin)
+	if (command->who == ADMIN && !rq->is_admin)
 		return refuse_to_all_but_admins(rq);
 	return command->run(rq);
 }

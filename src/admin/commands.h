@@ -33,9 +33,12 @@ struct admin_actions {
 	int listen_port;
 };
 
-/* One statement of one client. */
+/* One statement of one client, or of one who came otherwise (admin/remote.h). */
 struct request {
-	struct client *client;
+	struct hub *hub;
+	struct client *client;           /* NULL: none */
+	const char *remote;              /* who it is then, in words */
+	bool is_admin;
 	const struct report *report;
 	const struct admin_actions *actions;
 	struct waits *waits;

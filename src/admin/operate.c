@@ -23,9 +23,9 @@ static bool has_argument(const struct request *rq)
 static void note(const struct request *rq, const char *name)
 {
 	if (has_argument(rq))
-		client_log(rq->client, LOG_LEVEL_LOG, "%s '%s' command issued", name, argument_of(rq));
+		request_log(rq, "%s '%s' command issued", name, argument_of(rq));
 	else
-		client_log(rq->client, LOG_LEVEL_LOG, "%s command issued", name);
+		request_log(rq, "%s command issued", name);
 }
 
 /* The database that the command is for, an automatic one if need be. NULL: an error was answered. */
@@ -38,7 +38,7 @@ static struct database *find_database(const struct request *rq, const char *not_
 		answer_error_about(rq, INVALID_CATALOG_NAME, not_for_admin);
 		return NULL;
 	}
-	db = registry_database(rq->client->hub->registry, name);
+	db = registry_database(rq->hub->registry, name);
 	if (db == NULL)
 		answer_error_about(rq, INVALID_CATALOG_NAME, "no such database: %s");
 	return db;
@@ -46,10 +46,10 @@ static struct database *find_database(const struct request *rq, const char *not_
 
 /* --- PAUSE, SUSPEND, RESUME --- */
 
-/* The client is answered when what is begun now is complete. False: it has got an error. */
+/* The client, if it is one, is answered when what is begun now is complete. False: it has got an error. */
 static bool begin(const struct request *rq, enum wait_kind kind, bool is_own)
 {
-	if (waits_add(rq->waits, rq->client, kind, argument_of(rq), is_own))
+	if (rq->client == NULL || waits_add(rq->waits, rq->client, kind, argument_of(rq), is_own))
 		return true;
 	answer_error(rq, OUT_OF_MEMORY, "out of memory", NULL);
 	return false;
@@ -57,12 +57,12 @@ static bool begin(const struct request *rq, enum wait_kind kind, bool is_own)
 
 static bool is_shutting_down(const struct request *rq)
 {
-	return rq->client->hub->shutdown != SHUTDOWN_NOT;
+	return rq->hub->shutdown != SHUTDOWN_NOT;
 }
 
 static bool pause_whole(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 
 	if (hub->pause != PAUSE_NOT)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
@@ -75,7 +75,7 @@ static bool pause_whole(const struct request *rq)
 
 static bool pause_one(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 	struct database *db;
 
 	if (hub->pause == PAUSE_SUSPEND)
@@ -99,7 +99,7 @@ bool command_pause(const struct request *rq)
 
 bool command_suspend(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 
 	if (is_shutting_down(rq))
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
@@ -118,16 +118,16 @@ static bool resume_whole(const struct request *rq)
 {
 	if (is_shutting_down(rq))
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is shutting down", NULL);
-	if (rq->client->hub->pause == PAUSE_NOT)
+	if (rq->hub->pause == PAUSE_NOT)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "pooler is not paused/suspended", NULL);
 	note(rq, "RESUME");
-	pause_resume_all(rq->client->hub);
+	pause_resume_all(rq->hub);
 	return answer_done(rq, "RESUME");
 }
 
 static bool resume_one(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 	struct slice name = slice_of(argument_of(rq));
 	struct database *db = registry_find_database(hub->registry, name);
 
@@ -149,7 +149,7 @@ bool command_resume(const struct request *rq)
 
 static bool kill_whole(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 
 	if (hub->pause != PAUSE_NOT)
 		return answer_error(rq, NOT_IN_PREREQUISITE_STATE, "already suspended/paused", NULL);
@@ -161,7 +161,7 @@ static bool kill_whole(const struct request *rq)
 
 static bool kill_one(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 	struct database *db;
 
 	if (hub->pause == PAUSE_SUSPEND)
@@ -217,7 +217,7 @@ bool command_kill_client(const struct request *rq)
 	if (!read_client(argument_of(rq), &number, &is_pointer))
 		return answer_error(rq, INVALID_PARAMETER_VALUE, "invalid client pointer supplied",
 				    "Accepted: a client's id or ptr, as SHOW CLIENTS has them.");
-	c = find_client(rq->client->hub, number, is_pointer);
+	c = find_client(rq->hub, number, is_pointer);
 	if (c == NULL)
 		return answer_error(rq, UNDEFINED_OBJECT, "client not found", NULL);
 	note(rq, "KILL_CLIENT");
@@ -257,7 +257,7 @@ bool command_enable(const struct request *rq)
 
 bool command_reconnect(const struct request *rq)
 {
-	struct hub *hub = rq->client->hub;
+	struct hub *hub = rq->hub;
 	struct database *db = NULL;
 
 	if (has_argument(rq)) {

@@ -14,12 +14,22 @@ static bool refuse(const struct request *rq, const char *sqlstate, const char *m
 	return true;
 }
 
+/* As many as fit; returns how many there are. */
+static size_t all_descriptors(const struct hub *hub, int fds[INHERITED_MAX])
+{
+	size_t n = listeners_descriptors(hub->listeners, fds, INHERITED_MAX);
+
+	if (n > INHERITED_MAX || hub->http_listeners == NULL)
+		return n;
+	return n + listeners_descriptors(hub->http_listeners, fds + n, INHERITED_MAX - n);
+}
+
 /* The tag goes out together with the descriptors. */
 static bool give_sockets(const struct request *rq)
 {
 	struct client *c = rq->client;
 	int fds[INHERITED_MAX];
-	size_t n = listeners_descriptors(c->hub->listeners, fds, INHERITED_MAX), mark = rq->out->n;
+	size_t n = all_descriptors(c->hub, fds), mark = rq->out->n;
 	struct strbuf tag;
 
 	if (n == 0 || n > INHERITED_MAX)

@@ -1,7 +1,7 @@
 /*
  * A table on its way to a client: its rows as messages, some at a time. Tables
- * that grow with the number of sessions are asked for rows when there is room
- * for them; of all others the rows are made at once, and kept until then.
+ * that may be long are asked for rows when there is room for them; of all
+ * others the rows are made at once, and kept until then.
  */
 #pragma once
 #include "base/str.h"
@@ -33,8 +33,8 @@ void telling_header(const struct table *table, binary_columns binary, struct str
 
 /*
  * Appends the next rows, no more than *most, which is reduced by how many
- * there were. Of a table told in pieces no more than *budget sessions are
- * looked at, and it is reduced by those.
+ * there were. Of a table told in pieces no more than *budget sessions (or
+ * what else has rows) are looked at, and it is reduced by those.
  */
 enum told telling_go_on(struct telling *t, const struct report *r, unsigned *budget, uint32_t *most,
 			struct strbuf *out);

@@ -49,7 +49,9 @@ struct request visitor_request(struct visitor *v, struct slice sql, const struct
 			       struct strbuf *out)
 {
 	return (struct request){
+		.hub = v->client->hub,
 		.client = v->client,
+		.is_admin = v->client->is_admin,
 		.report = &v->console->report,
 		.actions = v->console->actions,
 		.waits = &v->console->waits,

@@ -37,6 +37,8 @@ void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 void addr_of_peer(struct addr *a, int fd);
 void addr_of_self(struct addr *a, int fd);
 
+bool addr_eq(const struct addr *a, const struct addr *b);
+
 /* "10.0.0.7", "::1", "unix". */
 void addr_print_host(const struct addr *a, struct strbuf *out);
 

@@ -1,8 +1,11 @@
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <time.h>
 
 static uint64_t cached;
+static int64_t wall_ahead;      /* of the monotonic clock; known with is_wall_known */
+static bool is_wall_known;
 
 static uint64_t read_clock(clockid_t id)
 {
@@ -22,6 +25,7 @@ uint64_t clock_us(void)
 void clock_turn(void)
 {
 	cached = 0;
+	is_wall_known = false;
 }
 
 int64_t clock_wall_us(void)
@@ -31,5 +35,9 @@ int64_t clock_wall_us(void)
 
 int64_t clock_wall_of(uint64_t monotonic_us)
 {
-	return clock_wall_us() - (int64_t)(read_clock(CLOCK_MONOTONIC) - monotonic_us);
+	if (!is_wall_known) {
+		wall_ahead = clock_wall_us() - (int64_t)read_clock(CLOCK_MONOTONIC);
+		is_wall_known = true;
+	}
+	return (int64_t)monotonic_us + wall_ahead;
 }

@@ -9,13 +9,13 @@
 /* Microseconds of the monotonic clock, as of this loop turn. */
 uint64_t clock_us(void);
 
-/* The next clock_us() reads the clock anew. */
+/* The next call reads the clocks anew. */
 void clock_turn(void);
 
 /* Microseconds since 1970 of the wall clock, read now. */
 int64_t clock_wall_us(void);
 
-/* The wall clock time of a point of the monotonic clock. */
+/* The wall clock time of a point of the monotonic clock, as both stood at the first such question of this loop turn. */
 int64_t clock_wall_of(uint64_t monotonic_us);
 
 #define CLOCK_SECOND UINT64_C(1000000)

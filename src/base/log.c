@@ -6,13 +6,16 @@
 #include <string.h>
 #include <strings.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_thin.h"
 #include "base/str.h"
 
 #define LINE_MAX_BYTES 8192
+
+/* In JSON a byte may take six, and there are keys. */
+#define ROOM_BYTES (6 * LINE_MAX_BYTES + 16 * (6 * LOG_LINE_TEXT_MAX + 64))
 
 static struct {
 	int fd;                  /* of the log file, -1 none */
@@ -20,15 +23,19 @@ static struct {
 	bool quiet;
 	int verbose;
 	char ident[64];          /* openlog() keeps the pointer */
+	enum log_format format;
+	void (*wake)(void *arg, uint64_t at);
+	void *wake_arg;
+	uint64_t wake_at;        /* 0: it has not been told, or log_flush_due() has come since */
 } state = {.fd = -1};
 
-static const struct {
-	const char *name;
-	int priority;
-} levels[] = {
-	[LOG_LEVEL_FATAL] = {"FATAL", LOG_CRIT},     [LOG_LEVEL_ERROR] = {"ERROR", LOG_ERR},
-	[LOG_LEVEL_WARNING] = {"WARNING", LOG_WARNING}, [LOG_LEVEL_LOG] = {"LOG", LOG_INFO},
-	[LOG_LEVEL_DEBUG] = {"DEBUG", LOG_DEBUG},    [LOG_LEVEL_NOISE] = {"NOISE", LOG_DEBUG},
+static void put_line(const struct log_line *line, const char *message);
+
+static struct log_thin thin = {.say = put_line};
+
+static const int priorities[] = {
+	[LOG_LEVEL_FATAL] = LOG_CRIT, [LOG_LEVEL_ERROR] = LOG_ERR,   [LOG_LEVEL_WARNING] = LOG_WARNING,
+	[LOG_LEVEL_LOG] = LOG_INFO,   [LOG_LEVEL_DEBUG] = LOG_DEBUG, [LOG_LEVEL_NOISE] = LOG_DEBUG,
 };
 
 static const struct {
@@ -59,7 +66,11 @@ bool log_configure(const struct log_options *o, const char **error)
 			return false;
 		}
 	}
+	log_flush();
 	log_close();
+	thin.fold_us = o->fold_us;
+	thin.limit = o->connections_limit;
+	state.format = o->format;
 	state.fd = fd;
 	state.syslog = o->syslog;
 	state.quiet = o->quiet;
@@ -79,35 +90,12 @@ void log_close(void)
 	if (state.syslog)
 		closelog();
 	state.syslog = false;
+	thin = (struct log_thin){.say = put_line, .fold_us = thin.fold_us, .limit = thin.limit};
 }
 
 bool log_wants(enum log_level level)
 {
 	return (int)level <= LOG_LEVEL_LOG + state.verbose;
-}
-
-/* What a client sent may be in a line: it must not forge other lines, nor drive a terminal. */
-static void add_printable(struct strbuf *line, const char *text)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-		if (*p < 0x20 || *p == 0x7f)
-			strbuf_addf(line, "\\x%02x", *p);
-		else
-			strbuf_add_char(line, (char)*p);
-	}
-}
-
-static void add_time(struct strbuf *line)
-{
-	int64_t now = clock_wall_us();
-	time_t seconds = (time_t)(now / 1000000);
-	struct tm tm;
-	char text[32], zone[16];
-
-	localtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	strftime(zone, sizeof(zone), "%Z", &tm);
-	strbuf_addf(line, "%s.%03d %s", text, (int)(now / 1000 % 1000), zone);
 }
 
 /* A log that cannot be written must not stop the pooler: what the kernel does not take is lost. */
@@ -117,36 +105,94 @@ static void put(int fd, const char *p, size_t n)
 		return;
 }
 
-void log_writev(enum log_level level, const char *prefix, const char *format, va_list ap)
+/* Where what syslog gets begins: it has a time, a level and a process id of its own, but knows nothing of JSON. */
+static size_t format_line(const struct log_line *line, const char *message, struct strbuf *out)
 {
-	char text[LINE_MAX_BYTES], room[LINE_MAX_BYTES];
-	struct strbuf line;
 	size_t head;
 
-	if (!log_wants(level))
-		return;
-	vsnprintf(text, sizeof(text), format, ap);
-	/* One byte is held back for the newline: a line that is too long is cut, never lost. */
-	strbuf_init_fixed(&line, room, sizeof(room) - 1);
-	add_time(&line);
-	strbuf_addf(&line, " [%d] %s ", (int)getpid(), levels[level].name);
-	head = line.n;
-	add_printable(&line, prefix);
-	add_printable(&line, text);
+	if (state.format == LOG_FORMAT_JSON) {
+		log_line_json(line, clock_wall_us(), message, out);
+		return 0;
+	}
+	log_line_head(line, clock_wall_us(), out);
+	head = out->n;
+	log_line_body(line, message, out);
+	return head;
+}
+
+static void put_line(const struct log_line *line, const char *message)
+{
+	static char room[ROOM_BYTES];
+	/* One byte is held back for the newline: a line of text that is too long is cut, never lost. */
+	size_t most = state.format == LOG_FORMAT_JSON ? sizeof(room) : LINE_MAX_BYTES, head;
+	struct strbuf out;
+
+	strbuf_init_fixed(&out, room, most - 1);
+	head = format_line(line, message, &out);
 	if (state.syslog)
-		syslog(levels[level].priority, "%s", line.p + head);
-	line.p[line.n] = '\n';
+		syslog(priorities[line->level], "%s", out.p + head);
+	out.p[out.n] = '\n';
 	if (!state.quiet)
-		put(STDERR_FILENO, line.p, line.n + 1);
+		put(STDERR_FILENO, out.p, out.n + 1);
 	if (state.fd >= 0)
-		put(state.fd, line.p, line.n + 1);
+		put(state.fd, out.p, out.n + 1);
+}
+
+/* ------------------------------------------------------------------ what is left out */
+
+static void note_left_out(void)
+{
+	uint64_t at = log_thin_due_at(&thin);
+
+	if (state.wake == NULL || (state.wake_at != 0 && state.wake_at <= at))
+		return;
+	state.wake_at = at;
+	state.wake(state.wake_arg, at);
+}
+
+void log_on_pending(void (*wake)(void *arg, uint64_t at), void *arg)
+{
+	state.wake = wake;
+	state.wake_arg = arg;
+	state.wake_at = 0;
+}
+
+uint64_t log_flush_due(uint64_t now)
+{
+	log_thin_tell_due(&thin, now);
+	state.wake_at = log_thin_due_at(&thin);
+	return state.wake_at;
+}
+
+void log_flush(void)
+{
+	log_thin_tell_all(&thin);
+}
+
+/* ------------------------------------------------------------------ lines */
+
+void log_writev(const struct log_line *line, const char *format, va_list ap)
+{
+	char message[LINE_MAX_BYTES];
+
+	if (!log_wants(line->level))
+		return;
+	if (log_thin_is_within(&thin, line, clock_us())) {
+		vsnprintf(message, sizeof(message), format, ap);
+		if (log_thin_is_new(&thin, line, message, clock_us())) {
+			put_line(line, message);
+			return;
+		}
+	}
+	note_left_out();
 }
 
 void log_write(enum log_level level, const char *format, ...)
 {
+	const struct log_line line = {.level = level};
 	va_list ap;
 
 	va_start(ap, format);
-	log_writev(level, "", format, ap);
+	log_writev(&line, format, ap);
 	va_end(ap);
 }

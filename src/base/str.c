@@ -186,6 +186,30 @@ void strbuf_add_char(struct strbuf *b, char c)
 	strbuf_add(b, &c, 1);
 }
 
+static void add_digits(struct strbuf *b, uint64_t value, unsigned base, bool is_negative)
+{
+	char text[24], *p = text + sizeof(text);
+
+	do {
+		*--p = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value > 0);
+	if (is_negative)
+		*--p = '-';
+	strbuf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
+void strbuf_add_int(struct strbuf *b, int64_t value)
+{
+	/* The smallest value has no positive twin among the signed. */
+	add_digits(b, value < 0 ? -(uint64_t)value : (uint64_t)value, 10, value < 0);
+}
+
+void strbuf_add_hex(struct strbuf *b, uint64_t value)
+{
+	add_digits(b, value, 16, false);
+}
+
 void strbuf_addf(struct strbuf *b, const char *format, ...)
 {
 	va_list ap;

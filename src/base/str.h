@@ -79,6 +79,10 @@ void strbuf_add(struct strbuf *b, const void *p, size_t n);
 void strbuf_add_str(struct strbuf *b, const char *s);
 void strbuf_add_slice(struct strbuf *b, struct slice s);
 void strbuf_add_char(struct strbuf *b, char c);
+
+/* In decimal, with a sign if negative; in hexadecimal. As strbuf_addf() writes them, in a fraction of the time. */
+void strbuf_add_int(struct strbuf *b, int64_t value);
+void strbuf_add_hex(struct strbuf *b, uint64_t value);
 void strbuf_addf(struct strbuf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_addv(struct strbuf *b, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 

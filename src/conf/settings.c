@@ -17,6 +17,7 @@ static const char *const session_attrs_words[] = {"any",     "read-write", "read
 static const char *const down_action_words[] = {"fail", "wait", NULL};
 static const char *const result_change_words[] = {"retry", "error", NULL};
 static const char *const prepared_unnamed_words[] = {"off", "cache", NULL};
+static const char *const log_format_words[] = {"text", "json", NULL};
 static const char *const server_abandoned_words[] = {"rollback", "close", NULL};
 static const char *const shutdown_mode_words[] = {"wait_for_clients", "wait_for_servers", "drain", NULL};
 static const char *const sqlstate_compat_words[] = {"postgresql", "pgbouncer", NULL};

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/log_line.h"
 #include "base/str.h"
 
 /* How a value is written, shown and stored. The C type of each is settings_type_<type> below. */

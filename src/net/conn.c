@@ -178,7 +178,7 @@ static void shake_hands(struct conn *c)
 	enum tls_step step;
 
 	/* A storm of handshakes, each some hundred times a query, is spread over turns. */
-	if (!loop_may_shake_hands(c->loop)) {
+	if (!loop_may_shake_hands(c->loop, &c->ticket)) {
 		/* Whoever speaks first has nothing to wait for but the next turn. */
 		c->wants_write = SSL_in_before(c->tls) && !SSL_is_server(c->tls);
 		update_watch(c);

@@ -65,6 +65,7 @@ struct conn {
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
 	bool is_suspended;
 	bool owes_offer;                 /* kept bytes would have been offered, had it not been suspended */
+	uint32_t ticket;                 /* of loop_may_shake_hands() */
 };
 
 /* Takes over a connected socket and starts reading. */

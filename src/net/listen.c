@@ -115,7 +115,7 @@ static void rest(struct listeners *l, int error)
 
 static void accept_up_to(struct listener *one, int n)
 {
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < n && !one->owner->is_suspended; i++) {
 		int fd = accept4(one->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {

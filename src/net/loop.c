@@ -29,6 +29,41 @@ static void choose_pace(struct loop *loop)
 	loop->is_collecting = collect;
 }
 
+/* Of those who wait to go on with their handshakes, as many as may in one turn. */
+static void call_tickets(struct loop *loop)
+{
+	uint32_t nwaiting = loop->last_ticket - loop->last_called;
+
+	loop->nhandshakes = nwaiting < loop->max_handshakes ? nwaiting : loop->max_handshakes;
+	loop->last_called += loop->nhandshakes;
+}
+
+static void draw_ticket(struct loop *loop, uint32_t *ticket)
+{
+	/* 0 is none. */
+	if (++loop->last_ticket == 0)
+		loop->last_ticket = 1;
+	*ticket = loop->last_ticket;
+}
+
+bool loop_may_shake_hands(struct loop *loop, uint32_t *ticket)
+{
+	bool has_room = loop->last_called == loop->last_ticket && loop->nhandshakes < loop->max_handshakes;
+	bool is_called = *ticket != 0 && (int32_t)(*ticket - loop->last_called) <= 0;
+
+	if (loop->max_handshakes == 0 || is_called) {
+		*ticket = 0;
+		return true;
+	}
+	if (*ticket == 0 && has_room) {
+		loop->nhandshakes++;
+		return true;
+	}
+	if (*ticket == 0)
+		draw_ticket(loop, ticket);
+	return false;
+}
+
 static void on_before_sleep(EV_P_ ev_prepare *w, int events)
 {
 	struct loop *ours = w->data;
@@ -36,7 +71,7 @@ static void on_before_sleep(EV_P_ ev_prepare *w, int events)
 	(void)loop;
 	(void)events;
 	choose_pace(ours);
-	ours->nhandshakes = 0;
+	call_tickets(ours);
 	loop_bury(ours);
 }
 

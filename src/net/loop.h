@@ -23,8 +23,9 @@ struct loop {
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */
 	bool is_collecting;
-	unsigned nhandshakes;            /* steps of TLS handshakes in this turn */
+	unsigned nhandshakes;            /* steps of TLS handshakes in this turn, those of whose turn it is included */
 	unsigned max_handshakes;         /* 0: no bound; tls_handshakes_per_turn */
+	uint32_t last_ticket, last_called; /* see loop_may_shake_hands() */
 	ev_prepare before_sleep;
 	ev_check after_sleep;
 };
@@ -53,11 +54,13 @@ static inline void loop_note_read(struct loop *loop, bool is_streaming)
 		loop->nother++;
 }
 
-/* Whether one more step of a TLS handshake fits into this turn; the loop comes back for it otherwise. */
-static inline bool loop_may_shake_hands(struct loop *loop)
-{
-	return loop->max_handshakes == 0 || loop->nhandshakes++ < loop->max_handshakes;
-}
+/*
+ * Whether one more step of a TLS handshake fits into this turn; the loop comes
+ * back for it otherwise. Whoever has to wait gets a ticket, 0 before, and goes
+ * on in the order of the tickets: libev looks at the latest event first, and
+ * in a storm those who came early would not be looked at before it ends.
+ */
+bool loop_may_shake_hands(struct loop *loop, uint32_t *ticket);
 
 /* Frees what was closed in this turn at once; for the end of the program. */
 void loop_bury(struct loop *loop);

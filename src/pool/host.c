@@ -53,6 +53,14 @@ static struct host *add(struct hosts *hosts, const char *name, int port, const c
 	return host;
 }
 
+struct host *hosts_find(const struct hosts *hosts, struct slice key)
+{
+	struct host *host;
+
+	HASH_FIND(hh, hosts->by_key, key.p, key.n, host);
+	return host;
+}
+
 struct host *host_ref(struct hosts *hosts, const char *name, int port)
 {
 	struct host *host = NULL;
@@ -61,7 +69,7 @@ struct host *host_ref(struct hosts *hosts, const char *name, int port)
 	strbuf_init(&key);
 	strbuf_addf(&key, "%s:%d", name, port);
 	if (!key.failed) {
-		HASH_FIND(hh, hosts->by_key, key.p, key.n, host);
+		host = hosts_find(hosts, strbuf_slice(&key));
 		if (host == NULL)
 			host = add(hosts, name, port, key.p, key.n);
 	}

@@ -60,6 +60,9 @@ struct host *host_again(struct host *host);
 void hosts_on_gone(struct hosts *hosts, void (*fn)(void *arg, struct host *host), void *arg);
 void host_unref(struct host **host);
 
+/* The one with this key; NULL: none. */
+struct host *hosts_find(const struct hosts *hosts, struct slice key);
+
 /* Iteration: the first when `previous` is NULL; NULL at the end. */
 struct host *hosts_next(const struct hosts *hosts, const struct host *previous);
 

@@ -34,6 +34,13 @@ void pool_init(struct pool *pool, struct database *database, struct user *user)
 	TAILQ_INIT(&pool->logins);
 }
 
+void pool_turn_stats(struct pool *pool)
+{
+	stats_turn(&pool->stats);
+	for (size_t i = 0; i < LATENCY_KINDS; i++)
+		histogram_turn(&pool->latency[i]);
+}
+
 unsigned pool_server_count(const struct pool *pool)
 {
 	unsigned n = 0;
@@ -142,10 +149,14 @@ static void dequeue(struct pool_client *c)
 /* The client's wait is over; what it waited is counted here and nowhere else. */
 static void grant(struct pool *pool, struct pool_server *s, struct pool_client *c, uint64_t now)
 {
+	uint64_t waited = 0;
+
 	if (c->waiting_since != 0) {
-		pool->stats.now.wait_time += now - c->waiting_since;
+		waited = now - c->waiting_since;
+		pool->stats.now.wait_time += waited;
 		dequeue(c);
 	}
+	pool_record(pool, LATENCY_WAIT, waited);
 	pool->stats.now.server_assignment_count++;
 	if (s->state != POOL_SERVER_ACTIVE)
 		pool_server_enter(s, POOL_SERVER_ACTIVE);
@@ -159,8 +170,10 @@ enum pool_answer pool_acquire(struct pool *pool, struct pool_client *c, uint64_t
 	c->pool = pool;
 	if (s != NULL && pool->nwaiting == 0 && !pool->is_paused && !needs_check(s, now)) {
 		grant(pool, s, c, now);
+		pool->stats.now.pool_hits++;
 		return POOL_GRANTED;
 	}
+	pool->stats.now.pool_misses++;
 	enqueue(pool, c, now);
 	if (s == NULL || pool->is_paused)
 		return POOL_QUEUED;

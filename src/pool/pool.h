@@ -15,6 +15,7 @@
 #include "conf/settings.h"
 #include "pool/backoff.h"
 #include "pool/concurrency.h"
+#include "pool/latency.h"
 #include "pool/stats.h"
 
 struct cap;
@@ -138,11 +139,21 @@ struct pool {
 	struct stats_history stats;
 	struct concurrency concurrency;
 	void *session;                   /* the session layer's part */
+	struct histogram_history latency[LATENCY_KINDS];
 };
 
 void pool_init(struct pool *pool, struct database *database, struct user *user);
 
 unsigned pool_server_count(const struct pool *pool);
+
+/* Something took so long. */
+static inline void pool_record(struct pool *pool, enum latency_kind kind, uint64_t us)
+{
+	histogram_record(&pool->latency[kind], us);
+}
+
+/* A period of the statistics has ended. */
+void pool_turn_stats(struct pool *pool);
 
 /* Those that have logged in. */
 static inline unsigned pool_open_count(const struct pool *pool)

@@ -333,11 +333,18 @@ void registry_drop_database(struct registry *r, struct database *db)
 	free_database(r, db);
 }
 
-struct user *registry_user(struct registry *r, struct slice name)
+struct user *registry_find_user(const struct registry *r, struct slice name)
 {
 	struct user *user;
 
 	HASH_FIND(hh, r->users, name.p, name.n, user);
+	return user;
+}
+
+struct user *registry_user(struct registry *r, struct slice name)
+{
+	struct user *user = registry_find_user(r, name);
+
 	if (user != NULL)
 		return user;
 	user = calloc(1, sizeof(*user));
@@ -391,6 +398,31 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	return &dp->pool;
 }
 
+static struct pool *pool_of(struct database_pool *dp)
+{
+	return dp == NULL ? NULL : &dp->pool;
+}
+
+struct pool *registry_pool_named(const struct registry *r, struct slice database, struct slice user)
+{
+	const struct database *db = find_database(r, database);
+	struct user *key = registry_find_user(r, user);
+	struct database_pool *dp = NULL;
+
+	if (db != NULL && key != NULL)
+		HASH_FIND_PTR(db->pools, &key, dp);
+	return pool_of(dp);
+}
+
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice name)
+{
+	const struct database *db = registry_find_database(r, database);
+
+	if (db == NULL)
+		return NULL;
+	return registry_pool_named(r, database, db->conf->user != NULL ? slice_of(db->conf->user) : name);
+}
+
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)
 {
 	return conf_effective(r->conf, id, NULL, user == NULL ? NULL : user->conf);
@@ -414,11 +446,6 @@ struct user *registry_next_user(const struct registry *r, struct user *previous)
 static struct database_pool *entry_of(struct pool *pool)
 {
 	return (struct database_pool *)((char *)pool - offsetof(struct database_pool, pool));
-}
-
-static struct pool *pool_of(struct database_pool *dp)
-{
-	return dp == NULL ? NULL : &dp->pool;
 }
 
 struct pool *registry_next_pool(const struct registry *r, struct pool *previous)
@@ -451,7 +478,7 @@ void registry_turn_stats(struct registry *r)
 	struct database_pool *dp;
 
 	TAILQ_FOREACH(dp, &r->pools, link)
-		stats_turn(&dp->pool.stats);
+		pool_turn_stats(&dp->pool);
 	for (struct database *db = r->databases; db != NULL; db = db->hh.next)
 		stats_turn(&db->gone);
 	stats_turn(&r->gone);

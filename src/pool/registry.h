@@ -79,6 +79,9 @@ struct database *registry_database(struct registry *r, struct slice name);
 /* The same, but none is made. */
 struct database *registry_find_database(const struct registry *r, struct slice name);
 
+/* The same of users. */
+struct user *registry_find_user(const struct registry *r, struct slice name);
+
 /* Forgets an automatic database that has neither clients nor servers, and its pools. */
 void registry_drop_database(struct registry *r, struct database *db);
 
@@ -87,6 +90,12 @@ struct user *registry_user(struct registry *r, struct slice name);
 
 /* The pool for a client user on a database (that of the forced user, if there is one), made at need. */
 struct pool *registry_pool(struct registry *r, struct database *db, struct user *user);
+
+/* The pool of these names, its user the forced one if there is one; its database may be gone. NULL: there is none. */
+struct pool *registry_pool_named(const struct registry *r, struct slice database, struct slice user);
+
+/* As registry_pool(), but none is made: NULL if there is none. */
+struct pool *registry_find_pool(const struct registry *r, struct slice database, struct slice user);
 
 /* Forgets a pool that has neither clients nor servers; what it has counted stays with its database. */
 void registry_drop_pool(struct registry *r, struct pool *pool);

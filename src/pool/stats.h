@@ -19,7 +19,9 @@
 	X(bind_count)              \
 	X(prepared_hits)           \
 	X(prepared_evictions)      \
-	X(prepared_retries)
+	X(prepared_retries)        \
+	X(pool_hits)               \
+	X(pool_misses)
 
 struct stats {
 #define X(name) uint64_t name;

@@ -127,6 +127,17 @@ size_t stmts_memory(const struct stmts *all)
 	return all->memory + hashtable_memory(&all->table);
 }
 
+const struct stmt *stmts_find_again(const struct stmts *all, uint64_t hash, uint64_t id)
+{
+	for (struct hashed *h = hashtable_find(&all->table, hash); h != NULL; h = hashtable_find_next(h)) {
+		const struct stmt *s = (const struct stmt *)h;
+
+		if (s->id == id)
+			return s;
+	}
+	return NULL;
+}
+
 const struct stmt *stmts_next(const struct stmts *all, const struct stmt *s)
 {
 	return (const struct stmt *)hashtable_next(&all->table, s == NULL ? NULL : &s->hashed);

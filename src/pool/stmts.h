@@ -77,5 +77,8 @@ struct slice stmt_text(const struct stmt *s);
 size_t stmts_count(const struct stmts *all);
 size_t stmts_memory(const struct stmts *all);
 
+/* One that there has been, by its hash and id; NULL: it is gone. */
+const struct stmt *stmts_find_again(const struct stmts *all, uint64_t hash, uint64_t id);
+
 /* One after the other, in no order: NULL begins, NULL ends. Nothing may be added or dropped meanwhile. */
 const struct stmt *stmts_next(const struct stmts *all, const struct stmt *s);

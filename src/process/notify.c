@@ -26,11 +26,14 @@ void notify_sockets(struct inherited *sockets)
 
 static bool is_silent(const struct notify *n)
 {
-	return n->loop == NULL;
+	return n->loop == NULL || n->is_replaced;
 }
 
-/* Appends STATUS to what is said, and says it. */
-static void say(const struct notify *n, const char *what)
+/* How a message goes out: notify_socket_say() or notify_socket_mention(). */
+typedef void send_fn(struct notify_socket *s, const char *text);
+
+/* Sends it with STATUS appended. */
+static void send_with_status(struct notify *n, send_fn *send, const char *what)
 {
 	struct strbuf text;
 
@@ -39,23 +42,33 @@ static void say(const struct notify *n, const char *what)
 	strbuf_add_str(&text, "STATUS=");
 	n->print_status(n->arg, &text);
 	if (!text.failed)
-		sd_notify(0, text.p);
+		send(&n->socket, text.p);
 	strbuf_fini(&text);
+}
+
+static void say(struct notify *n, const char *what)
+{
+	send_with_status(n, notify_socket_say, what);
 }
 
 static void on_status(EV_P_ ev_timer *timer, int events)
 {
-	(void)loop;
+	struct notify *n = timer->data;
+
 	(void)events;
-	say(timer->data, "");
+	if (!n->is_replaced)
+		send_with_status(n, notify_socket_mention, "");
+	else if (notify_socket_settle(&n->socket))
+		ev_timer_stop(EV_A_ timer);
 }
 
 static void on_watchdog(EV_P_ ev_timer *timer, int events)
 {
+	struct notify *n = timer->data;
+
 	(void)loop;
-	(void)timer;
 	(void)events;
-	sd_notify(0, "WATCHDOG=1");
+	notify_socket_mention(&n->socket, "WATCHDOG=1");
 }
 
 static void start_timer(struct notify *n, ev_timer *timer, double seconds)
@@ -67,9 +80,10 @@ static void start_timer(struct notify *n, ev_timer *timer, double seconds)
 
 void notify_start(struct notify *n, struct loop *loop, notify_status_fn *print_status, void *arg)
 {
+	const char *name = getenv("NOTIFY_SOCKET");
 	uint64_t watchdog_us = 0;
 
-	if (getenv("NOTIFY_SOCKET") == NULL)
+	if (name == NULL || !notify_socket_open(&n->socket, name))
 		return;
 	n->loop = loop;
 	n->print_status = print_status;
@@ -83,7 +97,7 @@ void notify_start(struct notify *n, struct loop *loop, notify_status_fn *print_s
 	say(n, "READY=1\n");
 }
 
-void notify_reloading(const struct notify *n)
+void notify_reloading(struct notify *n)
 {
 	struct timespec now;
 	char text[64];
@@ -96,13 +110,13 @@ void notify_reloading(const struct notify *n)
 	say(n, text);
 }
 
-void notify_reloaded(const struct notify *n)
+void notify_reloaded(struct notify *n)
 {
 	if (!is_silent(n))
 		say(n, "READY=1\n");
 }
 
-void notify_stopping(const struct notify *n)
+void notify_stopping(struct notify *n)
 {
 	if (!is_silent(n))
 		say(n, "STOPPING=1\n");
@@ -110,18 +124,24 @@ void notify_stopping(const struct notify *n)
 
 void notify_replaced(struct notify *n, pid_t by)
 {
+	char text[64];
+
 	if (is_silent(n))
 		return;
-	sd_notifyf(0, "MAINPID=%ld", (long)by);
-	notify_stop(n);
+	snprintf(text, sizeof(text), "MAINPID=%ld", (long)by);
+	notify_socket_say(&n->socket, text);
+	ev_timer_stop(n->loop->ev, &n->watchdog);
+	n->is_replaced = true;
 }
 
 void notify_stop(struct notify *n)
 {
-	if (is_silent(n))
+	if (n->loop == NULL)
 		return;
 	ev_timer_stop(n->loop->ev, &n->status);
 	ev_timer_stop(n->loop->ev, &n->watchdog);
+	notify_socket_settle(&n->socket);
+	notify_socket_close(&n->socket);
 	n->loop = NULL;
 }
 
@@ -145,17 +165,17 @@ void notify_start(struct notify *n, struct loop *loop, notify_status_fn *print_s
 	(void)arg;
 }
 
-void notify_reloading(const struct notify *n)
+void notify_reloading(struct notify *n)
 {
 	(void)n;
 }
 
-void notify_reloaded(const struct notify *n)
+void notify_reloaded(struct notify *n)
 {
 	(void)n;
 }
 
-void notify_stopping(const struct notify *n)
+void notify_stopping(struct notify *n)
 {
 	(void)n;
 }

@@ -10,6 +10,7 @@ static const char *const always[] = {
 };
 
 struct paramset {
+	struct paramset_mark mark; /* first: paramset_mark() */
 	UT_hash_handle hh;
 	unsigned refs;
 	struct atom *values[];   /* as many as there are tracked parameters */
@@ -94,6 +95,7 @@ static struct paramset *intern(struct params *p, struct atom **values)
 	s = malloc(sizeof(*s) + size);
 	if (s == NULL)
 		return NULL;
+	s->mark = (struct paramset_mark){0};
 	s->refs = 1;
 	memcpy(s->values, values, size);
 	HASH_ADD_KEYPTR(hh, p->sets, s->values, size, s);

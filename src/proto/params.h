@@ -21,6 +21,18 @@ struct params;
 /* Values for each of them; one may be unset, which stands for the server's own default. */
 struct paramset;
 
+/* What each set keeps for whoever counts by one of its values (pool/applications): all zero in a new set. */
+struct paramset_mark {
+	uint32_t generation;
+	uint16_t place, misses;
+};
+
+/* A set begins with it. */
+static inline struct paramset_mark *paramset_mark(struct paramset *s)
+{
+	return (struct paramset_mark *)s;
+}
+
 #define PARAMS_MAX 64
 
 /* The ones PgBouncer always tracks, and a comma list of more. NULL: *error says why. */

@@ -5,6 +5,7 @@
  */
 #include "report/tables.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "pool/capacity_rule.h"
@@ -152,30 +153,40 @@ static unsigned recommended_size(const struct host_shares *shares, const struct 
 	return least;
 }
 
-static void tell_pool(struct row_sink *sink, const struct subject *s, const struct host_shares *shares)
+/* Where the rows go, and what they are made with. */
+struct sharing_sink {
+	struct row_sink sink;
+	struct row_sink *to;
+	const struct host_shares *shares;
+};
+
+static bool tell_pool(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
+	const struct sharing_sink *sharing = (const struct sharing_sink *)sink;
 	const struct pool *p = s->pool;
-	unsigned recommended = recommended_size(shares, p);
+	unsigned recommended;
 	char room[CELL_ROOM];
 
-	sink->on_row(sink, (const struct cell[]){CAPACITY_POOLS_COLUMNS(TABLE_CELL)});
+	(void)r;
+	if (p == NULL)
+		return true;
+	recommended = recommended_size(sharing->shares, p);
+	sharing->to->on_row(sharing->to, (const struct cell[]){CAPACITY_POOLS_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
 static bool capacity_pools_rows(const struct report *r, struct row_sink *sink)
 {
 	struct host_shares *shares = find_shares(r->hub);
-	struct subjects list;
+	struct sharing_sink sharing = {.to = sink, .shares = shares};
+	struct table_place place = {0};
+	enum told told = TOLD_OUT_OF_MEMORY;
 
-	if (shares == NULL || !subjects_pools(r->hub, &list)) {
-		free(shares);
-		return false;
-	}
-	for (size_t i = 0; i < list.n; i++)
-		if (list.items[i].pool != NULL)
-			tell_pool(sink, &list.items[i], shares);
-	subjects_free(&list);
+	if (shares != NULL)
+		told = subjects_piece(&subject_pools, r, &place, UINT_MAX, &sharing.sink, tell_pool);
+	table_leave(&place);
 	free(shares);
-	return true;
+	return told == TOLD_ALL;
 }
 
 static const struct column capacity_pools_columns[] = {CAPACITY_POOLS_COLUMNS(TABLE_COLUMN)};

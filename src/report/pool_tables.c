@@ -50,25 +50,19 @@ struct pool_row {
 	X(pool_mode, TEXT, cell_text(p->mode))                                          \
 	X(load_balance_hosts, TEXT, cell_text(p->load_balance))
 
-static void count_cancels_of(const struct server *s, struct subjects *list)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		if (list->items[i].pool != s->slot.pool)
-			continue;
-		list->items[i].count += s->ncancels;
-		list->items[i].waiting += s->cancel != NULL && cancel_request_waits(s->cancel);
-	}
-}
-
 /* A cancel request under way is a client that asks and a connection that carries it. */
-static void count_cancels(const struct hub *hub, struct subjects *list)
+static void count_cancels(const struct hub *hub, const struct pool *pool, struct pool_row *row)
 {
 	const struct server *s;
 	uint32_t index = 0;
 
+	if (TAILQ_EMPTY(&hub->cancels))
+		return;
 	while ((s = slab_next(hub->servers, &index)) != NULL) {
-		if ((s->ncancels > 0 || s->cancel != NULL) && s->phase != SERVER_CLOSED)
-			count_cancels_of(s, list);
+		if (s->slot.pool != pool || s->phase == SERVER_CLOSED)
+			continue;
+		row->cancels += s->ncancels;
+		row->waiting_cancels += s->cancel != NULL && cancel_request_waits(s->cancel);
 	}
 }
 
@@ -93,14 +87,12 @@ static void read_pool(const struct report *r, const struct pool *pool, struct po
 	row->maxwait_us = pool_maxwait_us(pool, now);
 	row->mode = mode_word(pool->settings.mode);
 	row->load_balance = load_balance_word(registry_conf(r->hub->registry), pool->database->conf);
+	count_cancels(r->hub, pool, row);
 }
 
-static void pools_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
+static bool pools_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	struct pool_row row = {.database = subject->name,
-			       .user = subject->user,
-			       .cancels = subject->count,
-			       .waiting_cancels = subject->waiting};
+	struct pool_row row = {.database = subject->name, .user = subject->user};
 	const struct pool_row *p = &row;
 
 	if (subject->pool != NULL) {
@@ -110,23 +102,16 @@ static void pools_row(const struct report *r, struct row_sink *sink, const struc
 		row.mode = mode_word(CONSOLE_POOL_MODE);
 	}
 	sink->on_row(sink, (const struct cell[]){POOLS_COLUMNS(TABLE_CELL)});
-}
-
-static bool pools_rows(const struct report *r, struct row_sink *sink)
-{
-	struct subjects list;
-
-	if (!subjects_pools(r->hub, &list))
-		return false;
-	count_cancels(r->hub, &list);
-	for (size_t i = 0; i < list.n; i++)
-		pools_row(r, sink, &list.items[i]);
-	subjects_free(&list);
 	return true;
 }
 
+static enum told pools_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, pools_row);
+}
+
 static const struct column pools_columns[] = {POOLS_COLUMNS(TABLE_COLUMN)};
-const struct table table_pools = TABLE("POOLS", pools_columns, pools_rows);
+const struct table table_pools = TABLE_IN_PIECES("POOLS", pools_columns, pools_piece);
 
 /* --- DATABASES --- */
 
@@ -165,7 +150,8 @@ static struct cell host_cell(const struct conf *conf, const struct conf_database
 {
 	if (db->nhosts == 1 && db->hosts[0].host == conf->s.unix_socket_dir)
 		return cell_null();
-	strbuf_reset(text);
+	if (db->nhosts == 1)
+		return cell_text(db->hosts[0].host);
 	for (size_t i = 0; i < db->nhosts; i++) {
 		if (i > 0)
 			strbuf_add_char(text, ',');
@@ -212,41 +198,36 @@ static void describe_console(const struct report *r, struct database_row *row)
 	row->nclients = console_client_count(r->hub);
 }
 
-static void databases_row(const struct report *r, struct row_sink *sink, const struct subject *subject,
-			  struct strbuf *host)
+static bool databases_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
 	const struct conf *conf = registry_conf(r->hub->registry);
 	struct database_row row = {.name = subject->name, .host = cell_null()};
 	const struct database_row *d = &row;
+	struct strbuf host;
+	bool ok;
 
+	strbuf_init(&host);
 	if (subject->database == NULL) {
 		describe_console(r, &row);
 	} else {
 		read_database(conf, subject->database, &row);
-		row.host = host_cell(conf, subject->database->conf, host);
+		row.host = host_cell(conf, subject->database->conf, &host);
 	}
-	sink->on_row(sink, (const struct cell[]){DATABASES_COLUMNS(TABLE_CELL)});
-}
-
-static bool databases_rows(const struct report *r, struct row_sink *sink)
-{
-	struct subjects list;
-	struct strbuf host;
-	bool ok;
-
-	if (!subjects_databases(r->hub, &list))
-		return false;
-	strbuf_init(&host);
-	for (size_t i = 0; i < list.n && !host.failed; i++)
-		databases_row(r, sink, &list.items[i], &host);
 	ok = !host.failed;
+	if (ok)
+		sink->on_row(sink, (const struct cell[]){DATABASES_COLUMNS(TABLE_CELL)});
 	strbuf_fini(&host);
-	subjects_free(&list);
 	return ok;
 }
 
+static enum told databases_piece(const struct report *r, struct table_place *place, unsigned most,
+				 struct row_sink *sink)
+{
+	return subjects_piece(&subject_databases, r, place, most, sink, databases_row);
+}
+
 static const struct column databases_columns[] = {DATABASES_COLUMNS(TABLE_COLUMN)};
-const struct table table_databases = TABLE("DATABASES", databases_columns, databases_rows);
+const struct table table_databases = TABLE_IN_PIECES("DATABASES", databases_columns, databases_piece);
 
 /* --- USERS --- */
 
@@ -256,7 +237,7 @@ const struct table table_databases = TABLE("DATABASES", databases_columns, datab
 	X(reserve_pool_size, TEXT, size_cell(o, SETTING_reserve_pool_size, reserve))                  \
 	X(pool_mode, TEXT, cell_text(user_mode(o)))                                                   \
 	X(max_user_connections, INT4, user_limit(r, SETTING_max_user_connections, u))                 \
-	X(current_connections, INT4, cell_number(u->count))                                           \
+	X(current_connections, INT4, cell_number(u->seen == NULL ? 0 : u->seen->cap.count))           \
 	X(max_user_client_connections, INT4, user_limit(r, SETTING_max_user_client_connections, u))   \
 	X(current_client_connections, INT4, cell_number(u->seen == NULL ? 0 : u->seen->nclients))
 
@@ -283,34 +264,19 @@ static struct cell user_limit(const struct report *r, enum setting_id id, const 
 	return cell_number(conf_effective(registry_conf(r->hub->registry), id, NULL, u->conf));
 }
 
-static void users_row(const struct report *r, struct row_sink *sink, const struct subject *u)
+static bool users_row(const struct report *r, struct row_sink *sink, const struct subject *u)
 {
 	const struct conf_overrides *o = u->conf == NULL ? NULL : &u->conf->overrides;
 	char pool_size[CELL_ROOM], reserve[CELL_ROOM];
 
 	sink->on_row(sink, (const struct cell[]){USERS_COLUMNS(TABLE_CELL)});
-}
-
-static void count_servers(const struct hub *hub, struct subjects *users)
-{
-	struct pool *pool = NULL;
-
-	while ((pool = registry_next_pool(hub->registry, pool)) != NULL)
-		subjects_find(users, atom_slice(pool->user->name))->count += pool_server_count(pool);
-}
-
-static bool users_rows(const struct report *r, struct row_sink *sink)
-{
-	struct subjects list;
-
-	if (!subjects_users(r->hub, &list))
-		return false;
-	count_servers(r->hub, &list);
-	for (size_t i = 0; i < list.n; i++)
-		users_row(r, sink, &list.items[i]);
-	subjects_free(&list);
 	return true;
 }
 
+static enum told users_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_users, r, place, most, sink, users_row);
+}
+
 static const struct column users_columns[] = {USERS_COLUMNS(TABLE_COLUMN)};
-const struct table table_users = TABLE("USERS", users_columns, users_rows);
+const struct table table_users = TABLE_IN_PIECES("USERS", users_columns, users_piece);

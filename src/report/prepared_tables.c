@@ -35,13 +35,6 @@ static const char *kind_word(const struct stmt *s)
 	return s->kind == STMT_PARSED ? "parse" : "sql";
 }
 
-static int by_id(const void *a, const void *b)
-{
-	const struct stmt *x = *(const struct stmt *const *)a, *y = *(const struct stmt *const *)b;
-
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
 #define PREPARED_STATEMENTS_COLUMNS(X)                     \
 	X(name, TEXT, cell_slice(stmt_name(s)))            \
 	X(kind, TEXT, cell_text(kind_word(s)))             \
@@ -52,26 +45,55 @@ static int by_id(const void *a, const void *b)
 	X(binds, NUMERIC, cell_number((int64_t)s->nbinds)) \
 	X(size, INT8, cell_number((int64_t)stmt_body(s).n))
 
-static bool prepared_statements_rows(const struct report *r, struct row_sink *sink)
+/* Those that there were at the beginning, oldest first: what finds them again. */
+struct known {
+	size_t n;
+	struct known_stmt {
+		uint64_t id, hash;
+	} items[];
+};
+
+static int by_id(const void *a, const void *b)
 {
-	const struct stmts *all = r->hub->stmts;
-	size_t n = stmts_count(all), i = 0;
-	const struct stmt **sorted = calloc(n, sizeof(sorted[0]));
+	const struct known_stmt *x = a, *y = b;
 
-	if (sorted == NULL)
-		return n == 0;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* NULL when out of memory. */
+static struct known *note_all(const struct stmts *all)
+{
+	struct known *k = malloc(sizeof(*k) + stmts_count(all) * sizeof(k->items[0]));
+
+	if (k == NULL)
+		return NULL;
+	k->n = 0;
 	for (const struct stmt *s = stmts_next(all, NULL); s != NULL; s = stmts_next(all, s))
-		sorted[i++] = s;
-	qsort(sorted, n, sizeof(sorted[0]), by_id);
-	for (i = 0; i < n; i++) {
-		const struct stmt *s = sorted[i];
+		k->items[k->n++] = (struct known_stmt){s->id, s->hashed.hash};
+	qsort(k->items, k->n, sizeof(k->items[0]), by_id);
+	return k;
+}
 
-		sink->on_row(sink, (const struct cell[]){PREPARED_STATEMENTS_COLUMNS(TABLE_CELL)});
+static enum told prepared_statements_piece(const struct report *r, struct table_place *place, unsigned most,
+					   struct row_sink *sink)
+{
+	const struct known *known;
+
+	if (place->notes == NULL)
+		place->notes = note_all(r->hub->stmts);
+	known = place->notes;
+	if (known == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	for (; most > 0 && place->at < known->n; place->at++, most--) {
+		const struct known_stmt *k = &known->items[place->at];
+		const struct stmt *s = stmts_find_again(r->hub->stmts, k->hash, k->id);
+
+		if (s != NULL)
+			sink->on_row(sink, (const struct cell[]){PREPARED_STATEMENTS_COLUMNS(TABLE_CELL)});
 	}
-	free(sorted);
-	return true;
+	return place->at < known->n ? TOLD_SOME : TOLD_ALL;
 }
 
 static const struct column prepared_statements_columns[] = {PREPARED_STATEMENTS_COLUMNS(TABLE_COLUMN)};
 const struct table table_prepared_statements =
-	TABLE("PREPARED_STATEMENTS", prepared_statements_columns, prepared_statements_rows);
+	TABLE_IN_PIECES("PREPARED_STATEMENTS", prepared_statements_columns, prepared_statements_piece);

@@ -1,8 +1,15 @@
 /*
- * LISTS, MEM, STATE, CLOSE_REASONS: how the process is doing.
+ * LISTS, MEM, STATE, CLOSE_REASONS, PROCESS: how the process is doing.
  */
 #include "report/tables.h"
 
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
 #include "report/subjects.h"
 
 /* --- LISTS --- */
@@ -18,18 +25,6 @@ static void lists_row(struct row_sink *sink, const char *list, size_t items)
 	sink->on_row(sink, cells);
 }
 
-/* Only the number; false when out of memory. */
-static bool count(const struct hub *hub, bool (*gather)(const struct hub *hub, struct subjects *list), size_t *n)
-{
-	struct subjects list;
-
-	if (!gather(hub, &list))
-		return false;
-	*n = list.n;
-	subjects_free(&list);
-	return true;
-}
-
 static size_t count_peers(const struct conf *conf)
 {
 	size_t n = 0;
@@ -42,17 +37,14 @@ static size_t count_peers(const struct conf *conf)
 static bool lists_rows(const struct report *r, struct row_sink *sink)
 {
 	const struct hub *hub = r->hub;
-	size_t ndatabases, nusers, npools, npeers = count_peers(registry_conf(hub->registry));
+	size_t npeers = count_peers(registry_conf(hub->registry));
 	struct dns_figures dns;
 
-	if (!count(hub, subjects_databases, &ndatabases) || !count(hub, subjects_users, &nusers) ||
-	    !count(hub, subjects_pools, &npools))
-		return false;
 	dns_figures(hub->dns, &dns);
-	lists_row(sink, "databases", ndatabases);
-	lists_row(sink, "users", nusers);
+	lists_row(sink, "databases", subjects_count(&subject_databases, hub));
+	lists_row(sink, "users", subjects_count(&subject_users, hub));
 	lists_row(sink, "peers", npeers);
-	lists_row(sink, "pools", npools);
+	lists_row(sink, "pools", subjects_count(&subject_pools, hub));
 	lists_row(sink, "peer_pools", npeers);
 	lists_row(sink, "free_clients", slab_capacity(hub->clients) - slab_used(hub->clients));
 	lists_row(sink, "used_clients", slab_used(hub->clients));
@@ -188,3 +180,87 @@ static bool close_reasons_rows(const struct report *r, struct row_sink *sink)
 
 static const struct column close_reasons_columns[] = {CLOSE_REASONS_COLUMNS(TABLE_COLUMN)};
 const struct table table_close_reasons = TABLE("CLOSE_REASONS", close_reasons_columns, close_reasons_rows);
+
+/* --- PROCESS --- */
+
+#define PROCESS_COLUMNS(X)                \
+	X(key, TEXT, cell_text(key))      \
+	X(value, INT8, cell_number(value))
+
+static void process_row(struct row_sink *sink, const char *key, int64_t value)
+{
+	sink->on_row(sink, (const struct cell[]){PROCESS_COLUMNS(TABLE_CELL)});
+}
+
+static int64_t microseconds(const struct timeval *t)
+{
+	return (int64_t)t->tv_sec * (int64_t)CLOCK_SECOND + t->tv_usec;
+}
+
+/* In pages: all of it, and what is in memory. */
+static void read_memory(long long *size, long long *resident)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	*size = *resident = 0;
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%lld %lld", size, resident) != 2)
+		*size = *resident = 0;
+	fclose(f);
+}
+
+/*
+ * Counts on, no more than `most` of them; false: there are more. The kernel
+ * takes microseconds for each. (One is open for the sake of the counting.)
+ */
+static bool count_descriptors(struct table_place *place, unsigned most, int64_t *n)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *e = NULL;
+
+	if (dir == NULL)
+		return true;
+	seekdir(dir, (long)place->at);
+	while (most-- > 0 && (e = readdir(dir)) != NULL)
+		*n += e->d_name[0] != '.';
+	place->at = (uint64_t)telldir(dir);
+	closedir(dir);
+	return e == NULL;
+}
+
+static void tell_process(const struct report *r, struct row_sink *sink, int64_t ndescriptors)
+{
+	int64_t page = sysconf(_SC_PAGESIZE);
+	long long size, resident;
+	struct rusage usage;
+	struct rlimit files;
+
+	getrusage(RUSAGE_SELF, &usage);
+	read_memory(&size, &resident);
+	process_row(sink, "pid", getpid());
+	process_row(sink, "start_time_us", clock_wall_of(r->hub->started_at));
+	process_row(sink, "cpu_us", microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime));
+	process_row(sink, "virtual_memory_bytes", size * page);
+	process_row(sink, "resident_memory_bytes", resident * page);
+	process_row(sink, "open_fds", ndescriptors);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+		process_row(sink, "max_fds", (int64_t)files.rlim_cur);
+}
+
+static enum told process_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	int64_t *n = place->notes;
+
+	if (n == NULL)
+		n = place->notes = calloc(1, sizeof(*n));
+	if (n == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	if (!count_descriptors(place, most, n))
+		return TOLD_SOME;
+	tell_process(r, sink, *n);
+	return TOLD_ALL;
+}
+
+static const struct column process_columns[] = {PROCESS_COLUMNS(TABLE_COLUMN)};
+const struct table table_process = TABLE_IN_PIECES("PROCESS", process_columns, process_piece);

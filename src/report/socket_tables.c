@@ -13,7 +13,7 @@
 struct socket_row {
 	const char *type, *user, *database, *state;
 	enum replication replication;
-	const struct addr *peer;
+	const struct addr *peer, *own_end; /* own_end NULL: the kernel is to be asked */
 	int fd, unix_port;           /* the port shown for a Unix socket, part of whose name it is */
 	uint64_t connected_at, request_at, waited_us;
 	bool close_needed;
@@ -34,8 +34,8 @@ struct socket_row {
 	X(state, TEXT, cell_text(s->state))                                       \
 	X(addr, TEXT, host_cell(s->peer, addr))                                   \
 	X(port, INT4, port_cell(s->peer, s->unix_port))                           \
-	X(local_addr, TEXT, host_cell(&self, local_addr))                         \
-	X(local_port, INT4, port_cell(&self, s->unix_port))                       \
+	X(local_addr, TEXT, host_cell(own_end, local_addr))                       \
+	X(local_port, INT4, port_cell(own_end, s->unix_port))                     \
 	X(connect_time, TIME, cell_time(s->connected_at))                         \
 	X(request_time, TIME, cell_time(s->request_at))                           \
 	X(wait, INT4, cell_number((int64_t)(s->waited_us / CLOCK_SECOND)))        \
@@ -79,8 +79,10 @@ static struct cell pointer_cell(const void *p, char room[CELL_ROOM])
 	struct strbuf text;
 
 	strbuf_init_fixed(&text, room, CELL_ROOM);
-	if (p != NULL)
-		strbuf_addf(&text, "%p", p);
+	if (p != NULL) {
+		strbuf_add_str(&text, "0x");
+		strbuf_add_hex(&text, (uintptr_t)p);
+	}
 	return cell_slice(strbuf_slice(&text));
 }
 
@@ -108,9 +110,13 @@ static void tell(const struct report *r, struct row_sink *sink, const struct soc
 {
 	char addr[CELL_ROOM], local_addr[CELL_ROOM], ptr[CELL_ROOM], link[CELL_ROOM], tls[CELL_ROOM];
 	int64_t received = (int64_t)buf_bytes(s->conn->in), unsent = (int64_t)buf_bytes(s->conn->out);
-	struct addr self;
+	const struct addr *own_end = s->own_end;
+	struct addr asked;
 
-	addr_of_self(&self, s->fd);
+	if (own_end == NULL) {
+		addr_of_self(&asked, s->fd);
+		own_end = &asked;
+	}
 	sink->on_row(sink, (const struct cell[]){SOCKET_COLUMNS(TABLE_CELL) BUFFER_COLUMNS(TABLE_CELL)});
 }
 
@@ -161,6 +167,7 @@ static struct socket_row row_of_client(const struct report *r, const struct clie
 		.state = state,
 		.replication = c->replication,
 		.peer = &c->peer,
+		.own_end = addrbook_at(&r->hub->own_ends, c->own_end),
 		.fd = conn_fd(&c->conn),
 		.unix_port = r->listen_port,
 		.connected_at = c->connected_at,
@@ -206,16 +213,6 @@ static const char *server_state_text(const struct pool_server *slot)
 	return server_is_used(slot, clock_us()) ? "used" : texts[slot->state];
 }
 
-/* A cancel key begins with it; 0 when the server has not told one yet. */
-static uint32_t backend_pid(const struct server *s)
-{
-	const uint8_t *k = s->cancel_key;
-
-	if (s->cancel_key_size < 4)
-		return 0;
-	return (uint32_t)k[0] << 24 | (uint32_t)k[1] << 16 | (uint32_t)k[2] << 8 | k[3];
-}
-
 /* While its host's address is being looked up a server has no socket yet. */
 static bool has_socket(const struct server *s)
 {
@@ -240,7 +237,7 @@ static struct socket_row row_of_server(const struct server *s, const char *state
 		.close_needed = s->slot.close_needed,
 		.self = s,
 		.link = s->client,
-		.remote_pid = backend_pid(s),
+		.remote_pid = server_backend_pid(s),
 		.params = s->params,
 		.conn = &s->conn,
 		.message_remain = s->remain,
@@ -267,7 +264,7 @@ static enum told servers_piece(const struct report *r, struct table_place *place
 
 const struct table table_servers = TABLE_IN_PIECES("SERVERS", socket_columns, servers_piece);
 
-/* --- SOCKETS, ACTIVE_SOCKETS, FDS: clients, then servers --- */
+/* --- SOCKETS, ACTIVE_SOCKETS: clients, then servers --- */
 
 /* Set in the place of a table once it has come to the servers. */
 #define AT_SERVERS (UINT64_C(1) << 32)
@@ -367,6 +364,8 @@ static enum told active_sockets_piece(const struct report *r, struct table_place
 
 const struct table table_active_sockets = TABLE_IN_PIECES("ACTIVE_SOCKETS", debug_columns, active_sockets_piece);
 
+/* --- FDS: what we listen on, clients, servers --- */
+
 /* Cancel keys, passwords and SCRAM keys have their columns, and nothing in them. */
 #define FDS_COLUMNS(X)                                                                 \
 	X(fd, INT4, cell_number(s->fd))                                                \
@@ -377,13 +376,19 @@ const struct table table_active_sockets = TABLE_IN_PIECES("ACTIVE_SOCKETS", debu
 	X(port, INT4, port_cell(s->peer, s->unix_port))                                \
 	X(cancel, INT8, cell_null())                                                   \
 	X(link, INT4, cell_number(link))                                               \
-	X(client_encoding, TEXT, parameter_cell(r, s->params, "client_encoding"))      \
-	X(std_strings, TEXT, parameter_cell(r, s->params, "standard_conforming_strings")) \
-	X(datestyle, TEXT, parameter_cell(r, s->params, "DateStyle"))                  \
-	X(timezone, TEXT, parameter_cell(r, s->params, "TimeZone"))                    \
+	X(client_encoding, TEXT, kept_cell(r, s->params, "client_encoding"))           \
+	X(std_strings, TEXT, kept_cell(r, s->params, "standard_conforming_strings"))   \
+	X(datestyle, TEXT, kept_cell(r, s->params, "DateStyle"))                       \
+	X(timezone, TEXT, kept_cell(r, s->params, "TimeZone"))                         \
 	X(password, TEXT, cell_null())                                                 \
 	X(scram_client_key, BYTEA, cell_null())                                        \
 	X(scram_server_key, BYTEA, cell_null())
+
+/* What keeps no parameters has none. */
+static struct cell kept_cell(const struct report *r, const struct paramset *set, const char *name)
+{
+	return set == NULL ? cell_null() : parameter_cell(r, set, name);
+}
 
 /* link: the descriptor of the other side; 0: there is none. */
 static void fds_row(const struct report *r, struct row_sink *sink, const struct socket_row *s, const char *task, int link)
@@ -415,9 +420,42 @@ static void tell_server_fd(const struct report *r, struct row_sink *sink, const 
 	fds_row(r, sink, &row, "server", s->client == NULL ? 0 : conn_fd(&s->client->conn));
 }
 
+/* Set in the place of FDS once it has come to the sessions. */
+#define AT_SESSIONS (UINT64_C(1) << 33)
+
+static void tell_listener(const struct report *r, struct row_sink *sink, int fd)
+{
+	struct addr own_end;
+	struct socket_row row = {.fd = fd, .peer = &own_end, .unix_port = r->listen_port};
+
+	addr_of_self(&own_end, fd);
+	fds_row(r, sink, &row, "pooler", 0);
+}
+
+static enum told tell_listeners(const struct report *r, struct table_place *place, unsigned most,
+				struct row_sink *sink)
+{
+	int fds[INHERITED_MAX];
+	size_t n = listeners_descriptors(r->hub->listeners, fds, INHERITED_MAX);
+
+	for (; most > 0 && place->at < n && place->at < INHERITED_MAX; place->at++, most--)
+		tell_listener(r, sink, fds[place->at]);
+	return most == 0 ? TOLD_SOME : TOLD_ALL;
+}
+
 static enum told fds_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	return tell_both(r, place, most, sink, tell_client_fd, tell_server_fd);
+	struct table_place sessions = {.at = place->at & ~AT_SESSIONS};
+	enum told told;
+
+	if (place->at < AT_SESSIONS) {
+		if (tell_listeners(r, place, most, sink) == TOLD_ALL)
+			place->at = AT_SESSIONS;
+		return TOLD_SOME;
+	}
+	told = tell_both(r, &sessions, most, sink, tell_client_fd, tell_server_fd);
+	place->at = AT_SESSIONS | sessions.at;
+	return told;
 }
 
 static const struct column fds_columns[] = {FDS_COLUMNS(TABLE_COLUMN)};
@@ -435,7 +473,7 @@ const struct table table_fds = {TABLE_HEAD("FDS", fds_columns), .piece = fds_pie
 	X(application_name, TEXT, parameter_cell(r, c->params, "application_name"))        \
 	X(state, TEXT, cell_text(client_state_text(c)))                                    \
 	X(server_id, INT8, s == NULL ? cell_null() : cell_number((int64_t)s->id))          \
-	X(server_pid, INT4, s == NULL ? cell_null() : cell_number(backend_pid(s)))         \
+	X(server_pid, INT4, s == NULL ? cell_null() : cell_number(server_backend_pid(s)))         \
 	X(wait_for, TEXT, wait_cell(c))                                                    \
 	X(wait_reason, TEXT, wait_reason_cell(c, now))                                     \
 	X(connection_age, INT8, age_cell(c->connected_at, now))                            \

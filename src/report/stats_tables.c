@@ -27,27 +27,16 @@ static struct stats_history history_of(const struct report *r, const struct data
 	return sum;
 }
 
-typedef void figures_row(struct row_sink *sink, const struct figures *f);
-
-/* A row for each database that has had a client. */
-static bool tell_databases(const struct report *r, struct row_sink *sink, figures_row *row)
+/* False: nobody has used it, it has no row. */
+static bool read_figures(const struct report *r, const struct subject *s, struct figures *f)
 {
-	struct subjects list;
+	struct stats_history h;
 
-	if (!subjects_databases(r->hub, &list))
+	if (s->database != NULL && !s->database->was_used)
 		return false;
-	for (size_t i = 0; i < list.n; i++) {
-		const struct database *db = list.items[i].database;
-		struct stats_history h;
-		struct figures f = {.name = list.items[i].name};
-
-		if (db != NULL && !db->was_used)
-			continue;
-		h = history_of(r, db);
-		average(r, &h, &f);
-		row(sink, &f);
-	}
-	subjects_free(&list);
+	h = history_of(r, s->database);
+	f->name = s->name;
+	average(r, &h, f);
 	return true;
 }
 
@@ -78,20 +67,23 @@ static bool tell_databases(const struct report *r, struct row_sink *sink, figure
 	X(avg_server_parse_count, NUMERIC, COUNT(f->average.server_parse_count))            \
 	X(avg_bind_count, NUMERIC, COUNT(f->average.bind_count))
 
-static void stats_row(struct row_sink *sink, const struct figures *f)
+static bool stats_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	const struct cell cells[] = {STATS_COLUMNS(TABLE_CELL)};
+	struct figures figures;
+	const struct figures *f = &figures;
 
-	sink->on_row(sink, cells);
+	if (read_figures(r, subject, &figures))
+		sink->on_row(sink, (const struct cell[]){STATS_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
-static bool stats_rows(const struct report *r, struct row_sink *sink)
+static enum told stats_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	return tell_databases(r, sink, stats_row);
+	return subjects_piece(&subject_databases, r, place, most, sink, stats_row);
 }
 
 static const struct column stats_columns[] = {STATS_COLUMNS(TABLE_COLUMN)};
-const struct table table_stats = TABLE("STATS", stats_columns, stats_rows);
+const struct table table_stats = TABLE_IN_PIECES("STATS", stats_columns, stats_piece);
 
 #define STATS_TOTALS_COLUMNS(X)                                                       \
 	X(database, TEXT, cell_slice(f->name))                                        \
@@ -107,20 +99,24 @@ const struct table table_stats = TABLE("STATS", stats_columns, stats_rows);
 	X(server_parse_count, NUMERIC, COUNT(f->total.server_parse_count))            \
 	X(bind_count, NUMERIC, COUNT(f->total.bind_count))
 
-static void stats_totals_row(struct row_sink *sink, const struct figures *f)
+static bool stats_totals_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	const struct cell cells[] = {STATS_TOTALS_COLUMNS(TABLE_CELL)};
+	struct figures figures;
+	const struct figures *f = &figures;
 
-	sink->on_row(sink, cells);
+	if (read_figures(r, subject, &figures))
+		sink->on_row(sink, (const struct cell[]){STATS_TOTALS_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
-static bool stats_totals_rows(const struct report *r, struct row_sink *sink)
+static enum told stats_totals_piece(const struct report *r, struct table_place *place, unsigned most,
+				    struct row_sink *sink)
 {
-	return tell_databases(r, sink, stats_totals_row);
+	return subjects_piece(&subject_databases, r, place, most, sink, stats_totals_row);
 }
 
 static const struct column stats_totals_columns[] = {STATS_TOTALS_COLUMNS(TABLE_COLUMN)};
-const struct table table_stats_totals = TABLE("STATS_TOTALS", stats_totals_columns, stats_totals_rows);
+const struct table table_stats_totals = TABLE_IN_PIECES("STATS_TOTALS", stats_totals_columns, stats_totals_piece);
 
 /* That only the last three begin with avg_ is PgBouncer's way. */
 #define STATS_AVERAGES_COLUMNS(X)                                                       \
@@ -137,20 +133,25 @@ const struct table table_stats_totals = TABLE("STATS_TOTALS", stats_totals_colum
 	X(avg_server_parse_count, NUMERIC, COUNT(f->average.server_parse_count))        \
 	X(avg_bind_count, NUMERIC, COUNT(f->average.bind_count))
 
-static void stats_averages_row(struct row_sink *sink, const struct figures *f)
+static bool stats_averages_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	const struct cell cells[] = {STATS_AVERAGES_COLUMNS(TABLE_CELL)};
+	struct figures figures;
+	const struct figures *f = &figures;
 
-	sink->on_row(sink, cells);
+	if (read_figures(r, subject, &figures))
+		sink->on_row(sink, (const struct cell[]){STATS_AVERAGES_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
-static bool stats_averages_rows(const struct report *r, struct row_sink *sink)
+static enum told stats_averages_piece(const struct report *r, struct table_place *place, unsigned most,
+				      struct row_sink *sink)
 {
-	return tell_databases(r, sink, stats_averages_row);
+	return subjects_piece(&subject_databases, r, place, most, sink, stats_averages_row);
 }
 
 static const struct column stats_averages_columns[] = {STATS_AVERAGES_COLUMNS(TABLE_COLUMN)};
-const struct table table_stats_averages = TABLE("STATS_AVERAGES", stats_averages_columns, stats_averages_rows);
+const struct table table_stats_averages =
+	TABLE_IN_PIECES("STATS_AVERAGES", stats_averages_columns, stats_averages_piece);
 
 #define TOTALS_COLUMNS(X)                 \
 	X(name, TEXT, cell_text(name))    \
@@ -206,17 +207,22 @@ const struct table table_totals = TABLE("TOTALS", totals_columns, totals_rows);
 	X(evictions, NUMERIC, COUNT(f->total.prepared_evictions))        \
 	X(retries, NUMERIC, COUNT(f->total.prepared_retries))
 
-static void prepared_stats_row(struct row_sink *sink, const struct figures *f)
+static bool prepared_stats_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	const struct cell cells[] = {PREPARED_STATS_COLUMNS(TABLE_CELL)};
+	struct figures figures;
+	const struct figures *f = &figures;
 
-	sink->on_row(sink, cells);
+	if (read_figures(r, subject, &figures))
+		sink->on_row(sink, (const struct cell[]){PREPARED_STATS_COLUMNS(TABLE_CELL)});
+	return true;
 }
 
-static bool prepared_stats_rows(const struct report *r, struct row_sink *sink)
+static enum told prepared_stats_piece(const struct report *r, struct table_place *place, unsigned most,
+				      struct row_sink *sink)
 {
-	return tell_databases(r, sink, prepared_stats_row);
+	return subjects_piece(&subject_databases, r, place, most, sink, prepared_stats_row);
 }
 
 static const struct column prepared_stats_columns[] = {PREPARED_STATS_COLUMNS(TABLE_COLUMN)};
-const struct table table_prepared_stats = TABLE("PREPARED_STATS", prepared_stats_columns, prepared_stats_rows);
+const struct table table_prepared_stats =
+	TABLE_IN_PIECES("PREPARED_STATS", prepared_stats_columns, prepared_stats_piece);

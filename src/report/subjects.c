@@ -5,6 +5,43 @@
 #include "conf/userlist.h"
 #include "session/client.h"
 
+/*
+ * The names of all, and not they themselves: they may go while a table is told
+ * in pieces. One block of memory, texts behind the items.
+ */
+struct roll {
+	size_t n, bytes;             /* bytes: of the texts */
+	char *text;                  /* where the next text goes; NULL: they are only counted */
+	struct roll_item {
+		struct slice name, user;
+	} items[];
+};
+
+struct subject_kind {
+	/* Adds all to the roll. Twice: when they are counted, and when their names are taken down. */
+	void (*call)(const struct hub *hub, struct roll *roll);
+	/* The one of this name; false: it is gone. */
+	bool (*find)(const struct hub *hub, struct subject *s);
+};
+
+static struct slice keep(struct roll *roll, struct slice text)
+{
+	struct slice kept = {roll->text, text.n};
+
+	if (text.n > 0)
+		memcpy(roll->text, text.p, text.n);
+	roll->text += text.n;
+	return kept;
+}
+
+static void add(struct roll *roll, struct slice name, struct slice user)
+{
+	if (roll->text != NULL)
+		roll->items[roll->n] = (struct roll_item){keep(roll, name), keep(roll, user)};
+	roll->n++;
+	roll->bytes += name.n + user.n;
+}
+
 static int compare_slices(struct slice a, struct slice b)
 {
 	size_t n = a.n < b.n ? a.n : b.n;
@@ -13,151 +50,177 @@ static int compare_slices(struct slice a, struct slice b)
 	return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-static int compare_subjects(const void *a, const void *b)
+static int compare_items(const void *a, const void *b)
 {
-	const struct subject *x = a, *y = b;
+	const struct roll_item *x = a, *y = b;
 	int order = compare_slices(x->name, y->name);
 
 	return order != 0 ? order : compare_slices(x->user, y->user);
 }
 
-static void sort(struct subjects *list)
+/* Sorted; NULL when out of memory. */
+static struct roll *call_roll(const struct subject_kind *kind, const struct hub *hub)
 {
-	qsort(list->items, list->n, sizeof(list->items[0]), compare_subjects);
+	struct roll count = {0}, *roll;
+
+	kind->call(hub, &count);
+	roll = malloc(sizeof(*roll) + count.n * sizeof(roll->items[0]) + count.bytes);
+	if (roll == NULL)
+		return NULL;
+	*roll = (struct roll){.text = (char *)&roll->items[count.n]};
+	kind->call(hub, roll);
+	qsort(roll->items, roll->n, sizeof(roll->items[0]), compare_items);
+	return roll;
 }
 
-/* An empty list with room for `most`. */
-static bool prepare(struct subjects *list, size_t most)
+enum told subjects_piece(const struct subject_kind *kind, const struct report *r, struct table_place *place,
+			 unsigned most, struct row_sink *sink, subject_row *row)
 {
-	list->n = 0;
-	list->items = calloc(most, sizeof(list->items[0]));
-	return list->items != NULL;
+	const struct roll *roll;
+
+	if (place->notes == NULL)
+		place->notes = call_roll(kind, r->hub);
+	roll = place->notes;
+	if (roll == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	for (; most > 0 && place->at < roll->n; place->at++, most--) {
+		struct subject s = {.name = roll->items[place->at].name, .user = roll->items[place->at].user};
+
+		if (kind->find(r->hub, &s) && !row(r, sink, &s))
+			return TOLD_OUT_OF_MEMORY;
+	}
+	return place->at < roll->n ? TOLD_SOME : TOLD_ALL;
 }
 
-static struct subject *add(struct subjects *list, struct slice name)
+size_t subjects_count(const struct subject_kind *kind, const struct hub *hub)
 {
-	struct subject *s = &list->items[list->n++];
+	struct roll count = {0};
 
-	s->name = name;
-	return s;
+	kind->call(hub, &count);
+	return count.n;
 }
 
-bool subjects_databases(const struct hub *hub, struct subjects *list)
+static bool is_console(const struct subject *s)
+{
+	return slice_is(s->name, CONSOLE_NAME);
+}
+
+/* --- Databases --- */
+
+static void call_databases(const struct hub *hub, struct roll *roll)
 {
 	struct database *db = NULL;
-	size_t n = 1;
 
-	while ((db = registry_next_database(hub->registry, db)) != NULL)
-		n++;
-	if (!prepare(list, n))
-		return false;
-	add(list, SLICE_LIT(CONSOLE_NAME));
+	add(roll, SLICE_LIT(CONSOLE_NAME), (struct slice){0});
 	while ((db = registry_next_database(hub->registry, db)) != NULL) {
 		if (!db->is_dead)
-			add(list, atom_slice(db->name))->database = db;
+			add(roll, atom_slice(db->name), (struct slice){0});
 	}
-	sort(list);
-	return true;
 }
+
+static bool find_database(const struct hub *hub, struct subject *s)
+{
+	s->database = registry_find_database(hub->registry, s->name);
+	return s->database != NULL || is_console(s);
+}
+
+const struct subject_kind subject_databases = {call_databases, find_database};
+
+/* --- Pools --- */
 
 static bool is_abandoned(const struct pool *pool)
 {
 	return pool->database->is_dead && pool->nclients + pool->nlogins + pool_server_count(pool) == 0;
 }
 
-bool subjects_pools(const struct hub *hub, struct subjects *list)
+static void call_pools(const struct hub *hub, struct roll *roll)
 {
 	struct pool *pool = NULL;
 
-	if (!prepare(list, (size_t)registry_pool_count(hub->registry) + 1))
-		return false;
-	add(list, SLICE_LIT(CONSOLE_NAME))->user = SLICE_LIT(CONSOLE_NAME);
+	add(roll, SLICE_LIT(CONSOLE_NAME), SLICE_LIT(CONSOLE_NAME));
 	while ((pool = registry_next_pool(hub->registry, pool)) != NULL) {
-		struct subject *s;
-
-		if (is_abandoned(pool))
-			continue;
-		s = add(list, atom_slice(pool->database->name));
-		s->user = atom_slice(pool->user->name);
-		s->pool = pool;
+		if (!is_abandoned(pool))
+			add(roll, atom_slice(pool->database->name), atom_slice(pool->user->name));
 	}
-	sort(list);
-	return true;
 }
 
-/* What is known of one user stands side by side now; makes one of it. */
-static void merge_users(struct subjects *list)
+static bool find_pool(const struct hub *hub, struct subject *s)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < list->n; i++) {
-		const struct subject *s = &list->items[i];
-
-		if (n == 0 || !slice_eq(list->items[n - 1].name, s->name)) {
-			list->items[n++] = *s;
-			continue;
-		}
-		if (s->seen != NULL)
-			list->items[n - 1].seen = s->seen;
-		if (s->conf != NULL)
-			list->items[n - 1].conf = s->conf;
-	}
-	list->n = n;
+	s->pool = registry_pool_named(hub->registry, s->name, s->user);
+	return s->pool != NULL ? !is_abandoned(s->pool) : is_console(s);
 }
 
-static size_t bound_of_users(const struct hub *hub)
+const struct subject_kind subject_pools = {call_pools, find_pool};
+
+/* --- Users --- */
+
+static bool is_listed(const struct conf *conf, struct slice name)
+{
+	return slice_is(name, CONSOLE_NAME) || userlist_find(conf->userlist, name) != NULL;
+}
+
+/* One who is known from more than one place counts where he is met first. */
+static void call_users(const struct hub *hub, struct roll *roll)
 {
 	const struct conf *conf = registry_conf(hub->registry);
-	size_t n = userlist_count(conf->userlist) + 1;
+	const struct slice none = {0};
 	struct user *user = NULL;
 
-	for (const struct conf_user *u = conf->users; u != NULL; u = u->next)
-		n++;
-	while ((user = registry_next_user(hub->registry, user)) != NULL)
-		n++;
-	return n;
+	add(roll, SLICE_LIT(CONSOLE_NAME), none);
+	for (size_t i = 0; i < userlist_count(conf->userlist); i++) {
+		struct slice name = slice_of(userlist_at(conf->userlist, i)->name);
+
+		if (!slice_is(name, CONSOLE_NAME))
+			add(roll, name, none);
+	}
+	for (const struct conf_user *u = conf->users; u != NULL; u = u->next) {
+		if (!is_listed(conf, slice_of(u->name)))
+			add(roll, slice_of(u->name), none);
+	}
+	while ((user = registry_next_user(hub->registry, user)) != NULL) {
+		if (!is_listed(conf, atom_slice(user->name)) && user->conf == NULL)
+			add(roll, atom_slice(user->name), none);
+	}
 }
 
-bool subjects_users(const struct hub *hub, struct subjects *list)
+static bool find_user(const struct hub *hub, struct subject *s)
 {
 	const struct conf *conf = registry_conf(hub->registry);
-	struct user *user = NULL;
 
-	if (!prepare(list, bound_of_users(hub)))
-		return false;
-	add(list, SLICE_LIT(CONSOLE_NAME));
-	for (size_t i = 0; i < userlist_count(conf->userlist); i++)
-		add(list, slice_of(userlist_at(conf->userlist, i)->name));
-	for (const struct conf_user *u = conf->users; u != NULL; u = u->next)
-		add(list, slice_of(u->name))->conf = u;
-	while ((user = registry_next_user(hub->registry, user)) != NULL)
-		add(list, atom_slice(user->name))->seen = user;
-	sort(list);
-	merge_users(list);
-	return true;
+	s->seen = registry_find_user(hub->registry, s->name);
+	s->conf = conf_find_user(conf, s->name);
+	return s->seen != NULL || s->conf != NULL || is_listed(conf, s->name);
 }
 
-void subjects_free(struct subjects *list)
+const struct subject_kind subject_users = {call_users, find_user};
+
+/* --- Hosts --- */
+
+static void call_hosts(const struct hub *hub, struct roll *roll)
 {
-	free(list->items);
-	*list = (struct subjects){0};
+	const struct hosts *hosts = registry_hosts(hub->registry);
+
+	for (const struct host *h = hosts_next(hosts, NULL); h != NULL; h = hosts_next(hosts, h))
+		add(roll, slice_of(h->key), (struct slice){0});
 }
 
-struct subject *subjects_find(const struct subjects *list, struct slice name)
+static bool find_host(const struct hub *hub, struct subject *s)
 {
-	struct subject key = {.name = name};
-
-	return bsearch(&key, list->items, list->n, sizeof(list->items[0]), compare_subjects);
+	s->host = hosts_find(registry_hosts(hub->registry), s->name);
+	return s->host != NULL;
 }
+
+const struct subject_kind subject_hosts = {call_hosts, find_host};
+
+/* --- What several tables ask --- */
 
 unsigned console_client_count(const struct hub *hub)
 {
-	const struct client *c;
-	uint32_t i = 0;
+	struct user *user = NULL;
 	unsigned n = 0;
 
-	while ((c = slab_next(hub->clients, &i)) != NULL)
-		n += client_is_on_console(c);
+	while ((user = registry_next_user(hub->registry, user)) != NULL)
+		n += user->nconsoles;
 	return n;
 }
 

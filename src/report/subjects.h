@@ -1,14 +1,16 @@
 /*
- * What the tables are about: the databases, pools and users in order of their
- * names, the console among them, and what several tables ask of these.
+ * What the tables are about: the databases, pools, users and hosts in order of
+ * their names, the console among them, and what several tables ask of these.
  */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/str.h"
+#include "pool/host.h"
 #include "pool/pool.h"
 #include "pool/registry.h"
+#include "report/table.h"
 #include "session/hub.h"
 
 /* How the console is called as a database, and its pool's user. */
@@ -19,30 +21,31 @@ struct subject {
 	union {
 		const struct database *database; /* NULL: the console */
 		const struct pool *pool;         /* NULL: the console */
+		const struct host *host;
 		struct {                         /* either or both may be NULL: known from auth_file alone */
 			const struct user *seen;
 			const struct conf_user *conf;
 		};
 	};
-	unsigned count, waiting;     /* for the use of the table */
 };
 
-/* Sorted; freed by subjects_free(). */
-struct subjects {
-	struct subject *items;
-	size_t n;
-};
+struct subject_kind;
 
-/* False when out of memory. Databases that have been removed are left out, and their pools when nobody uses them. */
-bool subjects_databases(const struct hub *hub, struct subjects *list);
-bool subjects_pools(const struct hub *hub, struct subjects *list);
+/* Databases that have been removed are left out, and their pools when nobody uses them. */
+extern const struct subject_kind subject_databases, subject_pools;
 
 /* Everybody in auth_file, in [users], or who has been here. */
-bool subjects_users(const struct hub *hub, struct subjects *list);
-void subjects_free(struct subjects *list);
+extern const struct subject_kind subject_users;
+extern const struct subject_kind subject_hosts;
 
-/* The one with this name; NULL if there is none. */
-struct subject *subjects_find(const struct subjects *list, struct slice name);
+/* Tells the row of one, if it has any; false when out of memory. */
+typedef bool subject_row(const struct report *r, struct row_sink *sink, const struct subject *s);
+
+/* The `piece` of a table of those that there are at the beginning, and still are when their turn comes. */
+enum told subjects_piece(const struct subject_kind *kind, const struct report *r, struct table_place *place,
+			 unsigned most, struct row_sink *sink, subject_row *row);
+
+size_t subjects_count(const struct subject_kind *kind, const struct hub *hub);
 
 /* Clients on the console. */
 unsigned console_client_count(const struct hub *hub);

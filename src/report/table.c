@@ -33,15 +33,42 @@ struct cell cell_time(uint64_t monotonic_us)
 	return (struct cell){.kind = CELL_TIME, .number = clock_wall_of(monotonic_us)};
 }
 
+/* How the times of a minute read: what stands before and behind the seconds. */
+struct minute {
+	time_t begin;
+	char head[24], zone[32];     /* an empty head: not known yet */
+};
+
+/*
+ * The last hour's are kept. Finding out costs more than the rest of a row, and ten thousand rows ask for the same few
+ * minutes again and again. No zone changes its clocks within a minute.
+ */
+static const struct minute *minute_from(time_t begin)
+{
+	static struct minute known[64];
+	struct minute *m = &known[(uint64_t)begin / 60 % (sizeof(known) / sizeof(known[0]))];
+	struct tm tm = {0};
+
+	if (m->begin == begin && m->head[0] != '\0')
+		return m;
+	m->begin = begin;
+	localtime_r(&begin, &tm);
+	strftime(m->head, sizeof(m->head), "%Y-%m-%d %H:%M:", &tm);
+	if (strftime(m->zone, sizeof(m->zone), " %Z", &tm) == 0)
+		m->zone[0] = '\0';
+	return m;
+}
+
 static void print_time(int64_t us, struct strbuf *out)
 {
 	time_t seconds = (time_t)(us / (int64_t)CLOCK_SECOND);
-	char text[CELL_ROOM];
-	struct tm tm;
+	int second = (int)((seconds % 60 + 60) % 60);
+	const struct minute *m = minute_from(seconds - second);
 
-	localtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm);
-	strbuf_add_str(out, text);
+	strbuf_add_str(out, m->head);
+	strbuf_add_char(out, (char)('0' + second / 10));
+	strbuf_add_char(out, (char)('0' + second % 10));
+	strbuf_add_str(out, m->zone);
 }
 
 struct slice cell_print(const struct cell *cell, char room[CELL_ROOM])
@@ -53,8 +80,11 @@ struct slice cell_print(const struct cell *cell, char room[CELL_ROOM])
 	strbuf_init_fixed(&out, room, CELL_ROOM);
 	if (cell->kind == CELL_TIME)
 		print_time(cell->number, &out);
+	else if (cell->kind == CELL_RATIO)
+		strbuf_addf(&out, "%lld.%04lld", (long long)(cell->number / CELL_RATIO_ONE),
+			    (long long)(cell->number % CELL_RATIO_ONE));
 	else
-		strbuf_addf(&out, "%lld", (long long)cell->number);
+		strbuf_add_int(&out, cell->number);
 	return strbuf_slice(&out);
 }
 

@@ -26,6 +26,7 @@ struct report {
 	X(INT4, 23, 4)      \
 	X(INT8, 20, 8)      \
 	X(NUMERIC, 1700, -1) \
+	X(RATIO, 1700, -1)  \
 	X(TIME, 25, -1)     \
 	X(BYTEA, 17, -1)
 
@@ -44,8 +45,8 @@ uint32_t column_oid(enum column_type type);
 int16_t column_size(enum column_type type);
 
 struct cell {
-	enum { CELL_NULL, CELL_NUMBER, CELL_TEXT, CELL_TIME } kind;
-	int64_t number;              /* NUMBER; TIME: microseconds since 1970 */
+	enum { CELL_NULL, CELL_NUMBER, CELL_RATIO, CELL_TEXT, CELL_TIME } kind;
+	int64_t number;              /* NUMBER; RATIO: ten thousandths; TIME: microseconds since 1970 */
 	struct slice text;           /* TEXT */
 };
 
@@ -57,6 +58,17 @@ static inline struct cell cell_null(void)
 static inline struct cell cell_number(int64_t number)
 {
 	return (struct cell){.kind = CELL_NUMBER, .number = number};
+}
+
+#define CELL_RATIO_ONE 10000
+
+/* With four digits behind the point; null when there is no whole. */
+static inline struct cell cell_ratio(uint64_t part, uint64_t whole)
+{
+	if (whole == 0)
+		return cell_null();
+	return (struct cell){.kind = CELL_RATIO,
+			     .number = (int64_t)((double)part / (double)whole * CELL_RATIO_ONE + 0.5)};
 }
 
 static inline struct cell cell_slice(struct slice text)
@@ -98,9 +110,9 @@ struct table {
 	/* Tells all rows; false when out of memory, some may have been told by then. NULL: see `piece`. */
 	bool (*rows)(const struct report *r, struct row_sink *sink);
 	/*
-	 * Of tables that grow with the number of sessions: tells the next rows and moves *place on, looking at no more
-	 * than `most` sessions. Those that come and go between two calls may be in the table or not; all others are,
-	 * once. NULL: see `rows`.
+	 * Of tables that may be long: tells the next rows and moves *place on, looking at no more than `most` of what
+	 * has one. Those that come and go between two calls may be in the table or not; all others are, once. NULL: see
+	 * `rows`.
 	 */
 	enum told (*piece)(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink);
 	bool is_for_admins;          /* not for those who may only look */

@@ -26,6 +26,10 @@
 	X(capacity_pools)       \
 	X(capacity_use)         \
 	X(waiting)              \
+	X(pool_stats)           \
+	X(pool_events)          \
+	X(latency)              \
+	X(applications)         \
 	X(version)              \
 	X(lists)                \
 	X(mem)                  \
@@ -33,6 +37,8 @@
 	X(dns_hosts)            \
 	X(dns_zones)            \
 	X(close_reasons)        \
+	X(process)              \
+	X(errors)               \
 	X(fds)                  \
 	X(all)                  \
 	X(stats)                \

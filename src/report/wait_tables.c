@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "pool/host.h"
+#include "report/subjects.h"
 #include "session/client.h"
 #include "session/server.h"
 
@@ -23,17 +23,22 @@
 	X(connecting, INT4, cell_number(h->breaker.nattempts))                     \
 	X(servers, INT4, cell_number(h->nservers))
 
-static bool hosts_rows(const struct report *r, struct row_sink *sink)
+static bool hosts_row(const struct report *r, struct row_sink *sink, const struct subject *subject)
 {
-	const struct hosts *hosts = registry_hosts(r->hub->registry);
+	const struct host *h = subject->host;
 
-	for (const struct host *h = hosts_next(hosts, NULL); h != NULL; h = hosts_next(hosts, h))
-		sink->on_row(sink, (const struct cell[]){HOSTS_COLUMNS(TABLE_CELL)});
+	(void)r;
+	sink->on_row(sink, (const struct cell[]){HOSTS_COLUMNS(TABLE_CELL)});
 	return true;
 }
 
+static enum told hosts_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_hosts, r, place, most, sink, hosts_row);
+}
+
 static const struct column hosts_columns[] = {HOSTS_COLUMNS(TABLE_COLUMN)};
-const struct table table_hosts = TABLE("HOSTS", hosts_columns, hosts_rows);
+const struct table table_hosts = TABLE_IN_PIECES("HOSTS", hosts_columns, hosts_piece);
 
 /* --- WAITING --- */
 

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/siphash.h"
 #include "base/str.h"
 
 struct client;
@@ -26,7 +27,9 @@ struct hub;
 #define CANCEL_KEY_LONG 36
 
 /* Of what the process alone knows: all keys depend on it. */
-#define CANCEL_SECRET_SIZE 32
+struct cancel_secret {
+	uint8_t tail[32], mask[SIPHASH_KEY_SIZE];
+};
 
 /* How often a request may be handed on. */
 #define CANCEL_KEY_MOST_HOPS 3

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "proto/out.h"
 #include "session/cancel_request.h"
+#include "session/client_login.h"
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server.h"
@@ -107,6 +108,8 @@ void client_enter(struct client *c, enum client_state state)
 
 void client_renew_deadline(struct client *c)
 {
+	if (c->is_leaving)
+		return;
 	/* Whoever has been told that it waits is not told again. */
 	if (c->state == CLIENT_WAITING && c->deadline.list == pool_session(client_pool(c))->query_wait)
 		return;
@@ -243,6 +246,7 @@ static const struct conn_ops ops = {
 void client_accept(struct hub *hub, int fd, bool is_unix)
 {
 	struct client *c = slab_take(hub->clients);
+	struct addr own_end;
 
 	if (c == NULL) {
 		close(fd);
@@ -254,6 +258,8 @@ void client_accept(struct hub *hub, int fd, bool is_unix)
 	c->is_unix = is_unix;
 	c->params = paramset_ref(hub->no_params);
 	addr_of_peer(&c->peer, fd);
+	addr_of_self(&own_end, fd);
+	c->own_end = addrbook_note(&hub->own_ends, &own_end);
 	if (!is_unix)
 		tcp_apply(fd, &hub->tcp);
 	hub->nlogins++;
@@ -261,7 +267,7 @@ void client_accept(struct hub *hub, int fd, bool is_unix)
 	if (hub->tls.clients != NULL)
 		conn_sniff(&c->conn);
 	client_enter(c, CLIENT_STARTUP);
-	client_log(c, LOG_LEVEL_DEBUG, "got connection");
+	client_log_line(c, (struct log_line){.level = LOG_LEVEL_DEBUG, .kind = LOG_CONNECTION}, "got connection");
 }
 
 /* Leaves the counts that it is in. */
@@ -347,8 +353,10 @@ static const char *sqlstate_for(const struct client *c, const char *sqlstate, bo
 	return sqlstate;
 }
 
-static void tell(struct client *c, const struct out_error *e)
+static void tell(struct client *c, const struct out_error *e, const char *reason)
 {
+	const struct log_field fields[] = {
+		{.key = "reason", .text = reason}, {.key = "sqlstate", .text = e->sqlstate}, {0}};
 	struct strbuf out;
 
 	strbuf_init(&out);
@@ -357,19 +365,65 @@ static void tell(struct client *c, const struct out_error *e)
 		conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);
 	if (hub_settings(c->hub)->log_pooler_errors)
-		client_log(c, LOG_LEVEL_WARNING, "pooler error: %s", e->message);
+		client_log_line(c,
+				(struct log_line){.level = LOG_LEVEL_WARNING, .kind = LOG_CONNECTION, .fields = fields},
+				"pooler error: %s", e->message);
 }
 
-static void log_closing(const struct client *c, enum close_reason why, const char *text)
+static void log_closing(const struct client *c, enum close_reason why, const char *text, const char *sqlstate)
 {
 	enum log_level level = close_reasons[why].level;
+	uint64_t age = (clock_us() - c->connected_at) / CLOCK_SECOND;
+	const struct log_field fields[] = {{.key = "reason", .text = close_reasons[why].symbol},
+					   {.key = "sqlstate", .text = sqlstate},
+					   {.key = "age", .number = (int64_t)age},
+					   {0}};
 
 	/* A probe that connects and leaves is no event. */
 	if (c->state == CLIENT_STARTUP && why == CLOSE_CLIENT_EOF)
 		level = LOG_LEVEL_DEBUG;
 	if (hub_settings(c->hub)->log_disconnections || level == LOG_LEVEL_ERROR)
-		client_log(c, level > LOG_LEVEL_LOG ? level : LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)",
-			   text, (clock_us() - c->connected_at) / CLOCK_SECOND);
+		client_log_line(c,
+				(struct log_line){.level = level > LOG_LEVEL_LOG ? level : LOG_LEVEL_LOG,
+						  .kind = LOG_CONNECTION,
+						  .fields = fields},
+				"closing because: %s (age=%" PRIu64 "s)", text, age);
+}
+
+/* What it was told, and what it was closed for without a word though something was wrong. */
+static void note_error(struct client *c, enum close_reason why, const char *text, const char *sqlstate)
+{
+	const struct error_seen seen = {.reason = close_reasons[why].symbol,
+					.sqlstate = sqlstate,
+					.database = client_database_name(c),
+					.user = client_user_name(c),
+					.message = text};
+
+	if (close_reasons[why].is_told || close_reasons[why].level <= LOG_LEVEL_WARNING)
+		errors_note(&c->hub->errors, &seen, clock_us());
+}
+
+/* Of a login that got no further: the one it asked for, if somebody has made it before. */
+static struct pool *pool_asked_for(const struct client *c)
+{
+	const struct client_login *l = c->login;
+
+	if (client_pool(c) != NULL || l->database == NULL || l->user == NULL)
+		return client_pool(c);
+	return registry_find_pool(c->hub->registry, atom_slice(l->database), atom_slice(l->user));
+}
+
+static void count_close(const struct client *c, enum close_reason why)
+{
+	const struct pool *pool = c->login != NULL ? pool_asked_for(c) : client_pool(c);
+
+	c->hub->closes[why]++;
+	if (pool == NULL)
+		return;
+	if (c->login == NULL)
+		pool_session(pool)->counts.client_closes[why]++;
+	else if (close_reasons[why].is_told)
+		pool_session(pool)->counts.login_failures[why]++;
 }
 
 static void close_with_text(struct client *c, enum close_reason why, const char *text, const struct close_error *e,
@@ -383,10 +437,11 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 						.message = text,
 						.detail = e->detail,
 						.hint = e->hint};
-		tell(c, &error);
+		tell(c, &error, close_reasons[why].symbol);
 	}
-	c->hub->closes[why]++;
-	log_closing(c, why, text);
+	count_close(c, why);
+	note_error(c, why, text, e->sqlstate);
+	log_closing(c, why, text, e->sqlstate);
 	destroy(c, why);
 }
 
@@ -523,19 +578,38 @@ const char *client_state_text(const struct client *c)
 	return texts[c->state];
 }
 
+__attribute__((format(printf, 3, 0)))
+static void log_about(const struct client *c, struct log_line line, const char *format, va_list ap)
+{
+	const struct log_subject subject = {.side = LOG_SIDE_CLIENT,
+					    .object = c,
+					    .id = c->id,
+					    .database = client_database_name(c),
+					    .user = client_user_name(c),
+					    .peer = c->peer};
+
+	line.subject = &subject;
+	log_writev(&line, format, ap);
+}
+
 void client_log(const struct client *c, enum log_level level, const char *format, ...)
 {
-	char room[512];
-	struct strbuf prefix;
 	va_list ap;
 
 	if (!log_wants(level))
 		return;
-	strbuf_init_fixed(&prefix, room, sizeof(room));
-	strbuf_addf(&prefix, "C-%p: %s/%s@", (const void *)c, client_database_name(c), client_user_name(c));
-	addr_print(&c->peer, &prefix);
-	strbuf_add_char(&prefix, ' ');
 	va_start(ap, format);
-	log_writev(level, prefix.p, format, ap);
+	log_about(c, (struct log_line){.level = level}, format, ap);
+	va_end(ap);
+}
+
+void client_log_line(const struct client *c, struct log_line line, const char *format, ...)
+{
+	va_list ap;
+
+	if (!log_wants(line.level))
+		return;
+	va_start(ap, format);
+	log_about(c, line, format, ap);
 	va_end(ap);
 }

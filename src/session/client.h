@@ -64,6 +64,8 @@ struct client {
 	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message;             /* its server was lost in the middle of a message to it */
 	bool is_latecomer;               /* has logged in during a drain */
+	bool is_leaving;                 /* a drain: what it asks for next is answered with the end */
+	uint8_t own_end;                 /* the address it has connected to, in hub->own_ends; 0: it is not there */
 };
 
 /* Takes over an accepted socket. */
@@ -119,6 +121,10 @@ void client_describe_tls(const struct client *c, struct strbuf *text);
 
 /* A log line of this client's: "C-0x...: db/user@host:port text". */
 void client_log(const struct client *c, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The same with more to say of it (base/log_line.h); the line's subject is filled in here. */
+void client_log_line(const struct client *c, struct log_line line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 const char *client_database_name(const struct client *c);

@@ -20,6 +20,8 @@
 /* PgBouncer's name for itself towards PAM: existing service files go by it. */
 #define PAM_SERVICE "pgbouncer"
 
+static const struct log_line login_failed = {.level = LOG_LEVEL_WARNING, .kind = LOG_CONNECTION};
+
 static void free_secret(char **text)
 {
 	if (*text != NULL)
@@ -151,8 +153,8 @@ static void on_looked_up(void *arg, const struct auth_query_answer *answer)
 	c->login->was_looked_up = true;
 	client_enter(c, CLIENT_AUTH);
 	if (answer->why != NULL)
-		client_log(c, LOG_LEVEL_WARNING, answer->result == AUTH_QUERY_ERROR ? "auth_query failed: %s" : "auth_query: %s",
-			   answer->why);
+		client_log_line(c, login_failed,
+				answer->result == AUTH_QUERY_ERROR ? "auth_query failed: %s" : "auth_query: %s", answer->why);
 	if (answer->result == AUTH_QUERY_ERROR && !is_no_database(answer) && !c->login->is_vouched) {
 		client_close(c, CLOSE_AUTH_QUERY_FAILED);
 		return;
@@ -268,7 +270,7 @@ static void on_external(void *arg, enum external_verdict verdict, const char *wh
 	if (verdict == EXTERNAL_ACCEPTED) {
 		client_authenticated(c);
 	} else {
-		client_log(c, LOG_LEVEL_WARNING, "authentication failed: %s", why);
+		client_log_line(c, login_failed, "authentication failed: %s", why);
 		fail_external(c);
 	}
 	if (c->state != CLIENT_CLOSED)
@@ -291,7 +293,7 @@ static void ask_external(struct client *c)
 	client_enter(c, CLIENT_AUTH_WAIT);
 	l->helper = auth_helper_ask(c->hub->auth_helper, &login, on_external, c, &why);
 	if (l->helper == NULL) {
-		client_log(c, LOG_LEVEL_WARNING, "authentication failed: %s", why);
+		client_log_line(c, login_failed, "authentication failed: %s", why);
 		fail_external(c);
 	}
 }

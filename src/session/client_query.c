@@ -90,8 +90,10 @@ static void note_begun(struct client *c, char type)
 /* Notes what the server will owe for a message. False: no memory for it, both are closed. */
 static bool note_sent(struct client *c, char type)
 {
-	if (c->replication != REPLICATION_NONE)
+	if (c->replication != REPLICATION_NONE) {
+		replication_note_sent(c->server, type);
 		return true;
+	}
 	if (!owed_sent(&c->server->owed, type)) {
 		server_close_with_client(c->server, CLOSE_OUT_OF_MEMORY, NULL);
 		return false;
@@ -149,12 +151,20 @@ static enum verdict prepare_forward(struct client *c, const struct msg *m, struc
 	return is_tracked ? pass_tracked(c, m, pass) : pass_on(c, m->type);
 }
 
+/* It was to leave, and asks for something more: see session/drain.h. */
+static enum verdict answer_with_end(struct client *c, struct request_pass *pass)
+{
+	pass_flush(pass);
+	client_close(c, CLOSE_ADMIN_SHUTDOWN);
+	return GONE;
+}
+
 /* Whether the message may be forwarded, after what it takes for that. */
 static enum verdict prepare(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	switch (client_rule(m->type)) {
 	case REQUEST_FORWARD:
-		return prepare_forward(c, m, pass);
+		return c->is_leaving ? answer_with_end(c, pass) : prepare_forward(c, m, pass);
 	case REQUEST_COPY:
 		return c->server != NULL ? pass_on(c, m->type) : GO_ON;
 	case REQUEST_TERMINATE:

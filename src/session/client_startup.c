@@ -222,13 +222,15 @@ static bool count_in(struct client *c)
 static void log_attempt(const struct client *c)
 {
 	char room[128];
+	const struct log_field fields[] = {{.key = "tls", .text = room}, {0}};
 	struct strbuf tls;
 
 	strbuf_init_fixed(&tls, room, sizeof(room));
 	client_describe_tls(c, &tls);
-	client_log(c, LOG_LEVEL_LOG, "login attempt: db=%s user=%s tls=%s%s%s", c->login->database->text,
-		   c->login->user->text, tls.p, c->replication == REPLICATION_NONE ? "" : " replication=",
-		   c->replication == REPLICATION_NONE ? "" : replication_word(c->replication));
+	client_log_line(c, (struct log_line){.level = LOG_LEVEL_LOG, .kind = LOG_CONNECTION, .fields = fields},
+			"login attempt: db=%s user=%s tls=%s%s%s", c->login->database->text, c->login->user->text, tls.p,
+			c->replication == REPLICATION_NONE ? "" : " replication=",
+			c->replication == REPLICATION_NONE ? "" : replication_word(c->replication));
 }
 
 static void start(struct client *c, const struct startup *s)

@@ -45,8 +45,10 @@ static void finish(struct client *c, struct strbuf *out, enum client_state state
 	}
 	client_login_free(&c->login);
 	c->hub->nlogins--;
-	if (client_pool(c) != NULL)
+	if (client_pool(c) != NULL) {
 		client_pool(c)->nclients++;
+		pool_record(client_pool(c), LATENCY_LOGIN, clock_us() - c->connected_at);
+	}
 	client_enter(c, state);
 	conn_write(&c->conn, out->p, out->n);
 	strbuf_fini(out);

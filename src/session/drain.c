@@ -7,6 +7,12 @@
 /* Between two steps of the pace. */
 #define STEP_SECONDS 0.02
 
+/* Longer than most clients take to ask for something when they have logged in. */
+#define LEAD_SECONDS 1
+
+/* How long one that is to leave may say nothing: longer than most take from an answer to their next question. */
+#define LEAVE_SECONDS 0.5
+
 /* ------------------------------------------------------------------ who may go */
 
 static bool is_held(const struct client *c)
@@ -14,13 +20,25 @@ static bool is_held(const struct client *c)
 	return (c->state == CLIENT_WAITING || c->state == CLIENT_AWAIT_WELCOME) && client_pool(c)->is_paused;
 }
 
+/* Behind a whole message, where it can be told why. */
+static bool is_stream_over(const struct client *c)
+{
+	return c->hub->drain.phase == DRAIN_REST && c->server->is_streaming && c->server->remain == 0;
+}
+
+static bool is_server_done(const struct client *c)
+{
+	if (c->replication == REPLICATION_NONE)
+		return server_is_between_transactions(c->server);
+	return replication_is_at_rest(c->server) || is_stream_over(c);
+}
+
 /* Between two transactions, and it has all that it was sent. */
 static bool may_go(const struct client *c)
 {
 	if (conn_is_backlogged(&c->conn))
 		return false;
-	return c->state == CLIENT_IDLE || (c->state == CLIENT_ACTIVE && server_is_between_transactions(c->server)) ||
-	       is_held(c);
+	return c->state == CLIENT_IDLE || (c->state == CLIENT_ACTIVE && is_server_done(c)) || is_held(c);
 }
 
 /* Has not logged in, and did not make it in all of the time that there was. */
@@ -38,10 +56,25 @@ bool drain_admits(struct client *c)
 	return phase < DRAIN_REST;
 }
 
+static void on_silence(struct deadline *d)
+{
+	client_close((struct client *)((char *)d - offsetof(struct client, deadline)), CLOSE_ADMIN_SHUTDOWN);
+}
+
+static void let_leave(struct client *c)
+{
+	c->is_leaving = true;
+	deadline_arm(&c->deadline, deadline_list(c->hub->loop, (uint64_t)(LEAVE_SECONDS * CLOCK_SECOND), on_silence));
+}
+
 void drain_look(struct client *c)
 {
-	if (c->hub->drain.phase >= DRAIN_PACED && may_go(c))
+	if (c->hub->drain.phase < DRAIN_PACED || c->is_leaving || !may_go(c))
+		return;
+	if (c->server != NULL && c->server->is_streaming)
 		client_close(c, CLOSE_ADMIN_SHUTDOWN);
+	else
+		let_leave(c);
 }
 
 /* ------------------------------------------------------------------ the pace */
@@ -66,18 +99,24 @@ static void send_away_rest(struct hub *hub)
 	hub_note_quiet(hub);
 }
 
-/* As many have had their turn as the time that has gone by is part of the whole. */
+/* Nobody has a turn at the very beginning: who came in just before the door was closed is about to ask for something. */
+static uint64_t lead_of(uint64_t pace_us)
+{
+	return pace_us / 4 < LEAD_SECONDS * CLOCK_SECOND ? pace_us / 4 : LEAD_SECONDS * CLOCK_SECOND;
+}
+
+/* Behind that, as many have had their turn as the time that has gone by is part of the whole. */
 static void take_step(struct hub *hub)
 {
 	struct drain *d = &hub->drain;
-	uint64_t elapsed = clock_us() - d->paced_at;
+	uint64_t elapsed = clock_us() - d->paced_at, lead = lead_of(d->pace_us);
 	struct client *c;
 
 	if (elapsed >= d->pace_us) {
 		send_away_rest(hub);
 		return;
 	}
-	while ((uint64_t)(d->nvisited + 1) * d->pace_us <= elapsed * d->nclients &&
+	while (elapsed > lead && (uint64_t)(d->nvisited + 1) * (d->pace_us - lead) <= (elapsed - lead) * d->nclients &&
 	       (c = slab_next(hub->clients, &d->next)) != NULL) {
 		d->nvisited++;
 		if (may_go(c) && !c->is_latecomer)

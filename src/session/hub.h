@@ -11,6 +11,7 @@
 #include "auth/keys.h"
 #include "auth/client_auth.h"
 #include "auth/helper.h"
+#include "base/addrbook.h"
 #include "base/slab.h"
 #include "conf/conf.h"
 #include "net/dns.h"
@@ -23,8 +24,10 @@
 #include "session/capacity.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
+#include "session/errors.h"
 #include "session/tls_setup.h"
 
+struct applications;
 struct auth_queries;
 struct cancel_request;
 struct client;
@@ -79,14 +82,16 @@ struct hub {
 	struct dns *dns;
 	struct registry *registry;
 	struct slab *clients, *servers;
+	struct addrbook own_ends;        /* addresses that clients have connected to */
 	struct params *params;
+	struct applications *applications; /* what is counted by application_name */
 	struct stmts *stmts;             /* prepared statements, of all clients and servers */
 	struct paramset *no_params;      /* the empty set */
 	struct keycache *keys;
 	struct auth_helper *auth_helper; /* PAM and LDAP */
 	struct auth_queries *auth_queries;
 	uint8_t mock_key[CLIENT_AUTH_MOCK_KEY_SIZE];
-	uint8_t cancel_secret[CANCEL_SECRET_SIZE];
+	struct cancel_secret cancel_secret;
 	enum secret_type mock_type;      /* what most users of auth_file have */
 	enum secret_type looked_up_type; /* what auth_query found last */
 	const struct console_ops *console;
@@ -94,6 +99,7 @@ struct hub {
 	struct tls_cache *tls_cache;
 	struct tls_setup tls;
 	struct listeners *listeners;
+	struct listeners *http_listeners; /* NULL: none; a takeover passes them on too */
 	enum shutdown_mode shutdown;     /* written by session/shutdown.c */
 	bool is_ready;                   /* new clients are welcome: for those who choose where to connect to */
 	bool is_door_closed;             /* nobody is accepted over TCP any more; clients up to this id came in time: */
@@ -109,6 +115,7 @@ struct hub {
 	uint64_t last_id;
 	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */
+	struct errors errors;
 	uint64_t started_at;
 	unsigned nwaits;                 /* commands of the console that wait for sessions */
 	/* See hub_note_quiet(). */

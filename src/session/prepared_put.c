@@ -171,15 +171,21 @@ void prepared_put_sync(struct request_pass *pass)
 
 /* ------------------------------------------------------------------ what the server lacks */
 
-static void note_has(struct request_pass *pass, struct stmt *stmt, char type)
+struct stmt_op *prepared_put_has(struct request_pass *pass, uint64_t index, struct stmt *stmt)
 {
-	struct stmt_op *op = dropped(pass, STMT_OP_SERVER_HAS, type);
+	struct stmt_op *op = prepared_put_op(pass, STMT_OP_SERVER_HAS, index);
 
 	op->stmt = stmt_ref(stmt);
 	op->version = stmt->version;
 	if (!stmt_cache_add(&server_part(pass)->cache, stmt, stmt->version, clock_us()))
 		pass->has_failed = true;
 	stats_of(pass)->server_parse_count++;
+	return op;
+}
+
+static void note_has(struct request_pass *pass, struct stmt *stmt, char type)
+{
+	prepared_put_has(pass, prepared_put_note(pass, type), stmt)->reply = STMT_REPLY_DROP;
 }
 
 /*

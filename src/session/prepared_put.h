@@ -34,6 +34,9 @@ void prepared_put_close_unnamed(struct request_pass *pass);
 /* The message of this index is a DEALLOCATE ALL or DISCARD ALL: neither client nor server has any statement behind it. */
 void prepared_put_all_lost(struct request_pass *pass, uint64_t index);
 
+/* The message of this index gives the server a statement that it lacks. */
+struct stmt_op *prepared_put_has(struct request_pass *pass, uint64_t index, struct stmt *stmt);
+
 /* The server gets a statement that it lacks. */
 void prepared_put_parse(struct request_pass *pass, struct stmt *stmt);
 

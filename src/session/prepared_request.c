@@ -128,24 +128,24 @@ static void skip_whole(struct request_pass *pass, const struct msg *m)
 	pass_skip(pass, MSG_HEADER_SIZE + m->len);
 }
 
-/* With a name that is no statement's: the server refuses it, and the client hears of it by its own name. */
-static enum prepared_verdict put_unknown(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
+enum prepared_verdict prepared_put_as(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+				      const char *alias)
 {
-	struct stmt_op *op;
+	struct stmt_op *op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
 
-	if (!prepared_set_up_server(pass->client))
-		return PREPARED_GONE;
-	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
-	op->alias = ALIAS_UNKNOWN;
+	op->alias = alias;
 	op->name = prepared_spelling(pass, h->statement);
-	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_UNKNOWN));
+	prepared_put_head(pass, m, h, slice_of(alias));
 	return PREPARED_TAKEN;
 }
 
 /* A name that means nothing to us: the server knows what to say of it. */
 static enum prepared_verdict pass_unknown(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
-	return prepared_is_guarded(h->statement) ? put_unknown(pass, m, h) : PREPARED_FORWARD;
+	if (!prepared_is_guarded(h->statement))
+		return PREPARED_FORWARD;
+	/* The server refuses it, and the client hears of it by its own name. */
+	return prepared_set_up_server(pass->client) ? prepared_put_as(pass, m, h, ALIAS_UNKNOWN) : PREPARED_GONE;
 }
 
 /* ------------------------------------------------------------------ Parse */
@@ -153,16 +153,8 @@ static enum prepared_verdict pass_unknown(struct request_pass *pass, const struc
 /* The name is in use: the server refuses it, after a look at the text, as it would the client's own. */
 static enum prepared_verdict put_taken(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
 {
-	struct stmt_op *op;
-	uint64_t index;
-
 	prepared_put_alias(pass, ALIAS_TAKEN);
-	index = prepared_put_note(pass, 'P');
-	op = prepared_put_op(pass, STMT_OP_REPLY, index);
-	op->alias = ALIAS_TAKEN;
-	op->name = prepared_spelling(pass, h->statement);
-	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_TAKEN));
-	return PREPARED_TAKEN;
+	return prepared_put_as(pass, m, h, ALIAS_TAKEN);
 }
 
 /*
@@ -178,13 +170,8 @@ static void put_parsed(struct request_pass *pass, const struct msg *m, const str
 		       struct stmt *stmt)
 {
 	uint64_t index = prepared_put_note(pass, 'P');
-	struct stmt_op *op = prepared_put_op(pass, STMT_OP_SERVER_HAS, index);
 
-	op->stmt = stmt_ref(stmt);
-	op->version = stmt->version;
-	if (!stmt_cache_add(&pass->client->server->prepared->cache, stmt, stmt->version, clock_us()))
-		pass->has_failed = true;
-	client_pool(pass->client)->stats.now.server_parse_count++;
+	prepared_put_has(pass, index, stmt);
 	prepared_put_name(pass, index, h->statement, stmt);
 	prepared_put_head(pass, m, h, stmt_name(stmt));
 	/* The rest of it is here, and goes before what is put behind it. */

@@ -21,6 +21,10 @@ struct atom *prepared_spelling(struct request_pass *pass, struct slice name);
 /* The message goes with another name of its statement; the rest of it as it is. */
 void prepared_put_head(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice name);
 
+/* The same with a name that is no statement's; errors speak of it by the client's. The server must be set up. */
+enum prepared_verdict prepared_put_as(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+				      const char *alias);
+
 /* A simple Query that is a statement which proto/sql knows. (prepared_sql.c) */
 enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct msg *m, const struct sql *sql);
 

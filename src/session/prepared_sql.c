@@ -7,7 +7,6 @@
 #include "session/prepared_put.h"
 #include "session/prepared_request.h"
 
-#include "base/clock.h"
 #include "proto/out.h"
 
 /* The other name stands in quotes, for the client's may have, and touch the words around it. */
@@ -155,16 +154,8 @@ static void note_change(struct request_pass *pass, uint64_t index, struct slice 
 {
 	struct stmt_cache *cache = &pass->client->server->prepared->cache;
 
-	if (stmt != NULL && stmt_cache_look(cache, stmt) == STMT_ABSENT) {
-		struct stmt_op *op = prepared_put_op(pass, STMT_OP_SERVER_HAS, index);
-
-		op->is_query = is_query;
-		op->stmt = stmt_ref(stmt);
-		op->version = stmt->version;
-		if (!stmt_cache_add(cache, stmt, stmt->version, clock_us()))
-			pass->has_failed = true;
-		client_pool(pass->client)->stats.now.server_parse_count++;
-	}
+	if (stmt != NULL && stmt_cache_look(cache, stmt) == STMT_ABSENT)
+		prepared_put_has(pass, index, stmt)->is_query = is_query;
 	prepared_put_name(pass, index, name, stmt)->is_query = is_query;
 }
 
@@ -261,14 +252,10 @@ static void put_run(struct request_pass *pass, const struct msg *m, const struct
 				       x->name,
 				       SLICE_LIT("\""),
 				       {text.p + sql->name_end, text.n - sql->name_end}};
-	struct stmt_op *op;
+	struct stmt_op *op = prepared_put_text(pass, ALIAS_RUN, pieces, sizeof(pieces) / sizeof(pieces[0]));
 
-	op = prepared_put_text(pass, ALIAS_RUN, pieces, sizeof(pieces) / sizeof(pieces[0]));
 	note_spelling(pass, op, text.p, sql, x);
-	op = prepared_put_op(pass, STMT_OP_REPLY, prepared_put_note(pass, m->type));
-	op->alias = ALIAS_RUN;
-	op->name = prepared_spelling(pass, h->statement);
-	prepared_put_head(pass, m, h, SLICE_LIT(ALIAS_RUN));
+	prepared_put_as(pass, m, h, ALIAS_RUN);
 }
 
 enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "proto/msg.h"
 #include "proto/startup.h"
 #include "session/client_login.h"
 #include "session/server.h"
@@ -160,6 +161,31 @@ void replication_begin(struct server *s, const struct strbuf *welcome)
 	conn_resume(&c->conn);
 	/* Those behind it have waited for this login to end. */
 	pool_session_fill(pool);
+}
+
+/* A walsender answers these with ReadyForQuery; the extended protocol it refuses, up to the Sync. */
+void replication_note_sent(struct server *s, char type)
+{
+	if (type == 'Q' || type == 'S' || type == 'F')
+		s->nreplica_owed++;
+}
+
+/* CopyBothResponse begins a stream; COPY in one direction is a base backup, or a table's rows. */
+void replication_note_reply(struct server *s, const struct msg *m)
+{
+	if (m->type == 'W')
+		s->is_streaming = true;
+	if (m->type != 'Z' || m->len != 1)
+		return;
+	s->status = (char)m->body[0];
+	s->is_streaming = false;
+	if (s->nreplica_owed > 0)
+		s->nreplica_owed--;
+}
+
+bool replication_is_at_rest(const struct server *s)
+{
+	return s->nreplica_owed == 0 && server_is_between_transactions(s);
 }
 
 bool replication_make_room(struct pool *pool)

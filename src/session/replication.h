@@ -4,7 +4,8 @@
  * client, with what its startup packet said, and ends with it. It counts under
  * pool_size and the other bounds as any other. What goes through is relayed
  * and not looked at: COPY in both directions at once, keepalives, for years;
- * no timeout for queries or transactions cuts it.
+ * no timeout for queries or transactions cuts it. What it is at is known from the
+ * types of messages, as well as a drain needs it.
  */
 #pragma once
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include "base/str.h"
 
 struct client;
+struct msg;
 struct pool;
 struct server;
 
@@ -46,6 +48,13 @@ void replication_begin(struct server *s, const struct strbuf *welcome);
 
 /* The client of a server that is about to log in; NULL: it has gone. */
 struct client *replication_client(const struct server *s);
+
+/* A message of this type goes to the server of such a client; one has come from it. */
+void replication_note_sent(struct server *s, char type);
+void replication_note_reply(struct server *s, const struct msg *m);
+
+/* Everything that was sent is answered, and no transaction is open. */
+bool replication_is_at_rest(const struct server *s);
 
 /* Those who wait have no room while servers rest: one of these ends. False: there is none, or nobody waits for that. */
 bool replication_make_room(struct pool *pool);

@@ -11,6 +11,7 @@
 #include "session/idle.h"
 #include "session/prepared.h"
 #include "session/server_host.h"
+#include "session/slow_log.h"
 #include "session/sweep.h"
 
 static struct server *of_deadline(struct deadline *d)
@@ -18,21 +19,40 @@ static struct server *of_deadline(struct deadline *d)
 	return (struct server *)((char *)d - offsetof(struct server, deadline));
 }
 
-void server_log(const struct server *s, enum log_level level, const char *format, ...)
+__attribute__((format(printf, 3, 0)))
+static void log_about(const struct server *s, struct log_line line, const char *format, va_list ap)
 {
 	const struct pool *pool = s->slot.pool;
-	char room[512];
-	struct strbuf prefix;
+	const struct log_subject subject = {.side = LOG_SIDE_SERVER,
+					    .object = s,
+					    .id = s->id,
+					    .database = pool->database->name->text,
+					    .user = pool->user->name->text,
+					    .peer = s->peer};
+
+	line.subject = &subject;
+	log_writev(&line, format, ap);
+}
+
+void server_log(const struct server *s, enum log_level level, const char *format, ...)
+{
 	va_list ap;
 
 	if (!log_wants(level))
 		return;
-	strbuf_init_fixed(&prefix, room, sizeof(room));
-	strbuf_addf(&prefix, "S-%p: %s/%s@", (const void *)s, pool->database->name->text, pool->user->name->text);
-	addr_print(&s->peer, &prefix);
-	strbuf_add_char(&prefix, ' ');
 	va_start(ap, format);
-	log_writev(level, prefix.p, format, ap);
+	log_about(s, (struct log_line){.level = level}, format, ap);
+	va_end(ap);
+}
+
+void server_log_line(const struct server *s, struct log_line line, const char *format, ...)
+{
+	va_list ap;
+
+	if (!log_wants(line.level))
+		return;
+	va_start(ap, format);
+	log_about(s, line, format, ap);
 	va_end(ap);
 }
 
@@ -298,6 +318,7 @@ void server_open(struct pool *pool, unsigned host_index)
 	s->slot.connected_at = s->request_at = clock_us();
 	owed_init(&s->owed);
 	pool_server_join(pool, &s->slot, clock_us());
+	pool_session(pool)->counts.created++;
 	replication_assign(s);
 	deadline_arm(&s->deadline, pool_session(pool)->server_connect);
 	server_login_start(s);
@@ -313,15 +334,23 @@ static void say_goodbye(struct server *s)
 		conn_write(&s->conn, terminate, sizeof(terminate));
 }
 
+static void log_closing(const struct server *s, enum server_end why, const char *text)
+{
+	uint64_t age = (clock_us() - s->slot.connected_at) / CLOCK_SECOND;
+	const struct log_field fields[] = {
+		{.key = "reason", .text = server_end_symbol(why)}, {.key = "age", .number = (int64_t)age}, {0}};
+
+	server_log_line(s, (struct log_line){.level = LOG_LEVEL_LOG, .kind = LOG_CONNECTION, .fields = fields},
+			"closing because: %s (age=%" PRIu64 "s)", text, age);
+}
+
 void server_destroy_as(struct server *s, enum server_end why, const char *text)
 {
 	struct hub *hub = s->hub;
 	struct pool *pool = s->slot.pool;
 
-	(void)why;
 	if (text != NULL && hub_settings(hub)->log_disconnections)
-		server_log(s, LOG_LEVEL_LOG, "closing because: %s (age=%" PRIu64 "s)", text,
-			   (clock_us() - s->slot.connected_at) / CLOCK_SECOND);
+		log_closing(s, why, text);
 	say_goodbye(s);
 	deadline_disarm(&s->deadline);
 	deadline_disarm(&s->lifetime);
@@ -333,6 +362,7 @@ void server_destroy_as(struct server *s, enum server_end why, const char *text)
 	paramset_unref(hub->params, &s->params);
 	paramset_unref(hub->params, &s->params_before);
 	pool_server_leave(&s->slot, clock_us());
+	pool_session(pool)->counts.closed[why]++;
 	idle_pool_note(pool);
 	s->phase = SERVER_CLOSED;
 	server_host_leave(s);
@@ -388,6 +418,7 @@ void server_link(struct server *s, struct client *c)
 	s->client = c;
 	c->server = s;
 	s->request_at = clock_us();
+	slow_log_wait(s);
 	client_enter(c, CLIENT_ACTIVE);
 	if (deadline_is_armed(&s->deadline))
 		deadline_disarm(&s->deadline);
@@ -412,6 +443,13 @@ static bool needs_reset(const struct server *s)
 
 	return set->server_reset_query[0] != '\0' &&
 	       (s->slot.pool->settings.mode == POOL_MODE_SESSION || set->server_reset_query_always);
+}
+
+/* It would hit the reset query, or the next client's. The server is released once more behind it. */
+static void await_cancel(struct server *s)
+{
+	pool_session(s->slot.pool)->counts.pins[PIN_CANCEL]++;
+	pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
 }
 
 void server_release(struct server *s)
@@ -441,8 +479,7 @@ void server_release(struct server *s)
 	if (why != SERVER_END_NONE)
 		server_close(s, why);
 	else if (s->ncancels > 0)
-		/* It would hit the reset query, or the next client's. It is released once more behind it. */
-		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+		await_cancel(s);
 	else if (needs_reset(s))
 		server_task_start(s, TASK_RESET);
 	else
@@ -503,19 +540,20 @@ static bool ends_session(const struct server *s)
 	return s->slot.close_needed && hub_settings(s->hub)->server_fast_close;
 }
 
-void server_settle(struct server *s)
+bool server_settle(struct server *s)
 {
 	bool is_session = s->slot.pool->settings.mode == POOL_MODE_SESSION;
 
-	/* Nobody knows what a replication connection is at. */
+	/* Nobody else gets the server of a replication connection. */
 	if (s->replication != REPLICATION_NONE || !server_is_between_transactions(s))
-		return;
+		return false;
 	if (is_session && s->client != NULL && !ends_session(s))
 		drain_look(s->client);
 	else if (is_session && s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_REPLACED, server_end_text(s->retired_because));
 	else if (!is_session || ends_session(s))
 		server_release(s);
+	return true;
 }
 
 /* The one that was to go when another had come; if a client has it, it goes when that is done. */

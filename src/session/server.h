@@ -11,6 +11,7 @@
 #include "proto/startup.h"
 #include "session/client.h"
 #include "session/hub.h"
+#include "session/pool_counts.h"
 #include "session/pool_secret.h"
 #include "session/replication.h"
 #include "session/server_ends.h"
@@ -56,6 +57,8 @@ struct server {
 	uint64_t id;
 	uint64_t query_at, xact_at;      /* when the running ones began; 0 none */
 	uint64_t request_at;             /* when it last got a client */
+	uint64_t waited_us;              /* for it, by that client; 0 behind the first transaction */
+	unsigned xact_queries;           /* answered in the running transaction */
 	uint64_t dropped;                /* TASK_DRAIN: bytes of replies that nobody wants */
 	uint32_t remain;                 /* bytes of the current message that are still to come */
 	char status;                     /* of the last ReadyForQuery: I, T or E */
@@ -73,6 +76,8 @@ struct server {
 	uint8_t replication;             /* enum replication; the client that it was opened for by index and id */
 	uint32_t replica_index;
 	uint64_t replica_id;
+	uint32_t nreplica_owed;          /* replication: messages sent that a ReadyForQuery answers, less those */
+	bool is_streaming;               /* replication: between CopyBothResponse and ReadyForQuery */
 	enum server_end retired_because; /* slot.close_needed: why; NONE: the configuration has changed */
 	struct addr_any address;         /* where cancel requests for it go */
 	struct addr peer;
@@ -99,6 +104,7 @@ struct pool_session {
 	struct failure failure;          /* how */
 	bool dies_young;                 /* servers are closed as soon as they have been opened */
 	bool is_refusing;                /* those who wait are being sent away */
+	struct pool_counts counts;
 	struct pool_secret secret;       /* what clients have taught */
 	struct secret_renewal *renewal;  /* under way; NULL: none */
 	bool is_renewed;                 /* since the last good login */
@@ -117,6 +123,16 @@ struct pool_session {
 static inline struct pool_session *pool_session(const struct pool *pool)
 {
 	return pool->session;
+}
+
+/* A cancel key begins with it; 0 when the server has not told one yet. */
+static inline uint32_t server_backend_pid(const struct server *s)
+{
+	const uint8_t *k = s->cancel_key;
+
+	if (s->cancel_key_size < 4)
+		return 0;
+	return (uint32_t)k[0] << 24 | (uint32_t)k[1] << 16 | (uint32_t)k[2] << 8 | k[3];
 }
 
 /* The callbacks of a server's connection. */
@@ -266,6 +282,9 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n);
 /* Counts a query that has been answered, and the transaction if that is over; nothing owed any more: the clocks stop. */
 void server_count_query(struct server *s);
 
+/* The same for the end of a transaction that comes otherwise. */
+void server_count_transaction(struct server *s);
+
 /* A whole ParameterStatus of this server's; false: out of memory or malformed. */
 bool server_note_parameter(struct server *s, const struct msg *m);
 
@@ -274,12 +293,16 @@ bool server_note_parameter(struct server *s, const struct msg *m);
 
 /*
  * After a ReadyForQuery or the end of what a client sent, or when the server is to be replaced: releases it if the pool
- * mode says so, or ends it if server_fast_close does. The client may be closed behind this.
+ * mode says so, or ends it if server_fast_close does. The client may be closed behind this. False: nothing of this,
+ * because it is in the middle of something.
  */
-void server_settle(struct server *s);
+bool server_settle(struct server *s);
 
 /* Whether the server could go back to its pool now. */
 bool server_is_between_transactions(const struct server *s);
 
+/* A log line of this server's, and one with more to say (base/log_line.h); the line's subject is filled in here. */
 void server_log(const struct server *s, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void server_log_line(const struct server *s, struct log_line line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -15,6 +15,7 @@
 #include "proto/out.h"
 #include "session/cancel_request.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 
 /* The bound when server_connect_timeout, which holds for statements of our own, sets none. */
 #define LONGEST_US (15 * CLOCK_SECOND)
@@ -179,12 +180,9 @@ void server_abandon_go_on(struct server *s)
 
 void server_abandon_rolled_back(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
-
 	/* Otherwise it was only to be sure. */
 	if (s->xact_at != 0) {
-		stats->xact_count++;
-		stats->xact_time += clock_us() - s->xact_at;
+		server_count_transaction(s);
 		if (hub_settings(s->hub)->log_disconnections)
 			server_log(s, LOG_LEVEL_LOG, "client gone in a transaction: rolled back");
 	}

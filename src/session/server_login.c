@@ -75,6 +75,24 @@ static enum server_end end_of_login(const struct server *s)
 	}
 }
 
+/* For SHOW ERRORS. */
+static void note_error(struct server *s, const char *reason, const struct close_error *e)
+{
+	const struct pool *pool = s->slot.pool;
+	char room[sizeof(struct error_group)];
+	struct error_seen seen = {.reason = reason,
+				  .sqlstate = e->sqlstate,
+				  .database = pool->database->name->text,
+				  .user = pool->user->name->text,
+				  .message = e->message};
+
+	if (e->detail != NULL) {
+		snprintf(room, sizeof(room), "%s: %s", e->message, e->detail);
+		seen.message = room;
+	}
+	errors_note(&s->hub->errors, &seen, clock_us());
+}
+
 /* That it does not let somebody replicate says nothing of the pool's other clients. */
 static void refuse_replication(struct server *s, const struct close_error *e, bool is_servers)
 {
@@ -111,6 +129,7 @@ void server_login_refused(struct server *s, const char *what)
 	const struct close_error e = {.sqlstate = "08001", .message = what};
 
 	server_log(s, LOG_LEVEL_WARNING, "%s", what);
+	note_error(s, ERROR_SERVER_LOGIN, &e);
 	refuse(s, &e, false);
 }
 
@@ -140,6 +159,7 @@ void server_login_broken(struct server *s, const char *what, const char *why)
 	struct close_error e = host_error(s, what, why, room, sizeof(room));
 
 	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
+	note_error(s, s->phase < SERVER_TLS ? ERROR_SERVER_CONNECT : ERROR_SERVER_LOGIN, &e);
 	/* Behind a good login it is no fault of the host. */
 	if (s->is_attempt)
 		fail_host(s, BREAKER_LOGIN, &e);
@@ -183,8 +203,10 @@ static void try_next_host(struct server *s, enum breaker_stage stage, const char
 	bool is_news = server_host_failed(s, stage, &e);
 	unsigned index;
 
-	if (is_news)
+	if (is_news) {
 		server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
+		note_error(s, stage == BREAKER_CONNECT ? ERROR_SERVER_CONNECT : ERROR_SERVER_LOGIN, &e);
+	}
 	if (opening_next_host(pool, clock_us(), s->login->first_host, s->login->hosts_tried + 1, &index)) {
 		go_to_next_host(s, index);
 		return;
@@ -432,7 +454,8 @@ void server_login_connected(struct server *s)
 	strbuf_init_fixed(&from, room, sizeof(room));
 	addr_print(&self, &from);
 	if (hub_settings(s->hub)->log_connections)
-		server_log(s, LOG_LEVEL_LOG, "new connection to server (from %s)", from.p);
+		server_log_line(s, (struct log_line){.level = LOG_LEVEL_LOG, .kind = LOG_CONNECTION},
+				"new connection to server (from %s)", from.p);
 	if (s->hub->tls.servers != NULL && s->address.u.sa.sa_family != AF_UNIX)
 		ask_for_tls(s);
 	else
@@ -486,6 +509,7 @@ static void refused_by_server(struct server *s, const struct msg *m)
 				 .hint = hint};
 	server_log(s, LOG_LEVEL_WARNING, "server login failed: %.*s %s", (int)f.severity.n,
 		   f.severity.n > 0 ? f.severity.p : "", e.message);
+	note_error(s, ERROR_SERVER_LOGIN, &e);
 	if (strcmp(e.sqlstate, "57P03") == 0)
 		not_ready_yet(s, &e);
 	else if (strcmp(e.sqlstate, "28P01") == 0 && secret_renewal_begin(s->slot.pool, &e))
@@ -515,6 +539,7 @@ static bool authenticate(struct server *s, const struct msg *m)
 			.sqlstate = error.sqlstate, .message = error.text, .detail = error.detail, .hint = error.hint};
 
 		server_log(s, LOG_LEVEL_WARNING, "server login failed: %s", error.text);
+		note_error(s, ERROR_SERVER_LOGIN, &e);
 		refuse(s, &e, false);
 		return false;
 	}
@@ -557,6 +582,7 @@ static void logged_in(struct server *s)
 	struct pool *pool = s->slot.pool;
 
 	server_host_logged_in(s);
+	pool_record(pool, LATENCY_CONNECT, clock_us() - s->slot.connected_at);
 	if (s->host_index < pool->database->nhosts && !opening_keeps(pool, clock_us(), s->host_index)) {
 		server_close(s, SERVER_END_WRONG_HOST);
 		return;

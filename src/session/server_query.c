@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "pool/applications.h"
 #include "proto/msg.h"
 #include "proto/rules.h"
 #include "session/host_check.h"
 #include "session/prepared.h"
 #include "session/server.h"
+#include "session/slow_log.h"
 #include "session/timeouts.h"
 
 static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
@@ -71,21 +73,59 @@ static bool note_parameter(struct server *s, const struct msg *m)
 	return true;
 }
 
+/* Behind a switch the server's parameters are its client's, in one spelling for all clients. */
+static struct application *application_of(const struct server *s)
+{
+	return applications_of(s->hub->applications, s->params);
+}
+
+static void count_transaction(struct server *s, struct application *app, uint64_t now)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t took = now - s->xact_at;
+
+	pool->stats.now.xact_count++;
+	app->transactions++;
+	app->wait_time += s->waited_us;
+	if (s->xact_at != 0) {
+		pool->stats.now.xact_time += took;
+		app->transaction_time += took;
+		pool_record(pool, LATENCY_TRANSACTION, took);
+	}
+	slow_log_transaction(s, now);
+}
+
+void server_count_transaction(struct server *s)
+{
+	count_transaction(s, application_of(s), clock_us());
+}
+
+static void count_query(struct server *s, struct application *app, uint64_t now)
+{
+	struct pool *pool = s->slot.pool;
+	uint64_t took = now - s->query_at;
+
+	pool->stats.now.query_count++;
+	app->queries++;
+	s->xact_queries++;
+	if (s->query_at == 0)
+		return;
+	pool->stats.now.query_time += took;
+	app->query_time += took;
+	pool_record(pool, LATENCY_QUERY, took);
+}
+
 void server_count_query(struct server *s)
 {
-	struct stats *stats = &s->slot.pool->stats.now;
+	struct application *app = application_of(s);
 	uint64_t now = clock_us();
 	bool goes_on = !owed_is_clear(&s->owed);
 
-	stats->query_count++;
-	if (s->query_at != 0)
-		stats->query_time += now - s->query_at;
+	count_query(s, app, now);
 	s->query_at = goes_on ? now : 0;
 	if (s->status != 'I')
 		return;
-	stats->xact_count++;
-	if (s->xact_at != 0)
-		stats->xact_time += now - s->xact_at;
+	count_transaction(s, app, now);
 	s->xact_at = goes_on ? now : 0;
 }
 
@@ -145,8 +185,10 @@ static enum verdict take_message(struct server *s, const struct msg *m)
 {
 	if (s->client == NULL)
 		return take_idle_message(s, m) ? GO_ON : BROKEN;
-	if (s->replication != REPLICATION_NONE)
+	if (s->replication != REPLICATION_NONE) {
+		replication_note_reply(s, m);
 		return server_rule(m->type) == REPLY_REJECT ? BROKEN : GO_ON;
+	}
 	switch (server_rule(m->type)) {
 	case REPLY_PASS:
 		return GO_ON;
@@ -263,9 +305,30 @@ static bool go_on(struct server *s)
 	return prepared_go_on(s);
 }
 
+/* The client keeps its server: a pool mode that would have it otherwise cannot. */
+static void note_pin(const struct server *s)
+{
+	const struct pool *pool = s->slot.pool;
+	enum pin why = PIN_UNSURE;
+
+	if (pool->settings.mode == POOL_MODE_SESSION)
+		return;
+	if (conn_is_backlogged(&s->conn))
+		why = PIN_BACKLOG;
+	else if (s->client->remain > 0)
+		why = PIN_HALF_MESSAGE;
+	else if (s->owed.n > 0)
+		why = PIN_PIPELINE;
+	else if (s->owed.is_unsynced)
+		why = PIN_UNSYNCED;
+	pool_session(pool)->counts.pins[why]++;
+}
+
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
 static bool after_ready(struct server *s, struct pass *pass)
 {
+	const struct client *c = s->client;
+
 	count_ready(s);
 	if (s->prepared != NULL && s->prepared->is_client_waiting) {
 		flush(s, pass);
@@ -276,12 +339,24 @@ static bool after_ready(struct server *s, struct pass *pass)
 		return true;
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
-	server_settle(s);
+	/* What the client has gone on with may have been its end: another may have the server, or nobody. */
+	if (!server_settle(s) && s->client == c)
+		note_pin(s);
 	/* Closed, set up for the next client, or that client's already. */
 	if (s->phase != SERVER_READY)
 		return false;
 	pass->run = pass->pos;
 	return true;
+}
+
+/* Between two messages of a replication connection. True: a drain has ended it. */
+static bool ends_replication(struct server *s, struct pass *pass)
+{
+	if (s->replication == REPLICATION_NONE || s->client == NULL || s->hub->drain.phase < DRAIN_PACED)
+		return false;
+	flush(s, pass);
+	drain_look(s->client);
+	return s->phase == SERVER_CLOSED;
 }
 
 static size_t taken(const struct server *s, const struct pass *pass)
@@ -307,6 +382,8 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 			s->remain -= (uint32_t)here;
 			continue;
 		}
+		if (ends_replication(s, &pass))
+			return CONN_CLOSED;
 		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
 		case PEEK_SHORT:
 			goto out;
@@ -344,5 +421,5 @@ out:
 	flush(s, &pass);
 	if (s->prepared != NULL && !prepared_go_on(s))
 		return CONN_CLOSED;
-	return pass.pos;
+	return s->remain == 0 && ends_replication(s, &pass) ? CONN_CLOSED : pass.pos;
 }

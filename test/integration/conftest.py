@@ -13,6 +13,7 @@ from harness.certs import Certs  # noqa: E402
 from harness.pg import Postgres  # noqa: E402
 from harness.pooler import PROGRAM, Pooler  # noqa: E402
 from harness.replica import Replicas  # noqa: E402
+from harness.storm import Storm, build  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -53,6 +54,13 @@ def certs(cluster):
     certs = Certs()
     yield certs
     certs.close()
+
+
+@pytest.fixture(scope="session")
+def storm(certs, tmp_path_factory):
+    """storm(port): Storm(...) with TLS."""
+    binary = build(tmp_path_factory.mktemp("storm"))
+    return lambda port: Storm(binary, port, certs.ca)
 
 
 @pytest.fixture(scope="session")

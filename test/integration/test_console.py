@@ -67,6 +67,17 @@ def test_fds_have_no_secrets(make_pooler):
     assert all(row[c] is None for row in rows for c in ("cancel", "password", "scram_client_key", "scram_server_key"))
 
 
+def test_fds_begin_with_the_sockets_that_are_listened_on(make_pooler):
+    pooler = make_pooler(listen_addr="127.0.0.1,127.0.0.2")
+    listening = [row for row in pooler.admin("SHOW FDS") if row["task"] == "pooler"]
+    assert pooler.admin("SHOW FDS")[:len(listening)] == listening
+    assert sorted(row["addr"] for row in listening) == ["127.0.0.1", "127.0.0.2", "unix"]
+    assert all(row["port"] == str(pooler.port) and row["link"] == "0" for row in listening)
+    assert all(row[c] is None for row in listening for c in ("user", "database", "client_encoding", "timezone"))
+    for row in listening:
+        assert os.readlink(f"/proc/{pooler.pid}/fd/{row['fd']}").startswith("socket:")
+
+
 def test_version(pooler):
     assert pooler.admin("SHOW VERSION") == [{"version": "PgBouncer 1.25.2 compatible (pgsluice 0.1.0)"}]
 
@@ -289,7 +300,9 @@ server_tls_ca_file server_tls_cert_file server_tls_key_file server_tls_protocols
 server_tls13_ciphers so_reuseport stats_period stats_users suspend_timeout syslog syslog_ident syslog_facility
 tcp_defer_accept tcp_keepalive tcp_keepcnt tcp_keepidle tcp_keepintvl tcp_socket_buffer tcp_user_timeout
 track_extra_parameters transaction_timeout unix_socket_dir unix_socket_group unix_socket_mode user verbose
-shutdown_deadline shutdown_delay shutdown_mode shutdown_pace
+shutdown_deadline shutdown_delay shutdown_mode shutdown_pace stats_applications database_required
+ http_allow_anonymous http_listen_addr http_max_connections http_port http_tls_cert_file http_tls_key_file
+ log_connections_limit log_fold_interval log_format log_min_duration log_min_wait
 """.split()
 
 DEFAULTS = {

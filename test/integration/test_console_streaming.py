@@ -1,4 +1,4 @@
-"""Tables with a row for each session reach the console in pieces, as fast as it reads them and no faster."""
+"""Tables that may be long reach the console in pieces, as fast as it reads them and no faster."""
 
 import contextlib
 import resource
@@ -87,6 +87,22 @@ def test_what_is_not_read_is_not_made(crowd):
             results = [console.result() for _ in range(10)]
             assert all(len(r.rows) > len(crowd.clients) and r.tags == ["SHOW"] for r in results)
     assert crowd.clients[0].value("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("show", ["DATABASES", "USERS", "HOSTS"])
+def test_tables_of_what_is_configured_wait_for_the_reader_too(make_pooler, show):
+    n = 5000
+    databases = {"app": {}, **{f"database_number_{i}": f"host=127.0.{i // 250}.{i % 250 + 1}" for i in range(n)}}
+    userlist = {"app": "", **{f"somebody_with_a_long_name_{i}": "" for i in range(n)}}
+    pooler = make_pooler(databases=databases, userlist=userlist)
+    before = buffered(pooler)
+    with slow_console(pooler) as console, pooler.wire() as client:
+        console.send_raw(query(f"SHOW {show}") * 5)
+        stalled(console)
+        assert client.value("SELECT 1") == "1"
+        assert buffered(pooler) - before < 50 * n / 2
+        results = [console.result() for _ in range(5)]
+        assert all(n < len({row[0] for row in result.rows}) == len(result.rows) for result in results)
 
 
 def test_the_extended_protocol_waits_for_the_reader_too(crowd):

@@ -115,6 +115,20 @@ def test_a_pipeline_is_answered_to_its_end(make):
         assert pooler.wait_exit() == 0
 
 
+def test_what_is_asked_behind_the_last_transaction_is_not_run(make, pg):
+    pg.psql("DROP TABLE IF EXISTS behind; CREATE TABLE behind (n int); GRANT ALL ON behind TO PUBLIC", dbname="app")
+    pooler = make(shutdown_pace=LONG)
+    with pooler.wire() as w:
+        w.query("BEGIN")
+        drain(pooler)
+        eventually(lambda: refuses(pooler), "no new clients")
+        assert w.query("COMMIT").tags == ["COMMIT"]
+        w.send_raw(query("INSERT INTO behind VALUES (1)") + query("INSERT INTO behind VALUES (2)"))
+        assert_sent_away(w)
+        assert pooler.wait_exit() == 0
+    assert pg.value("SELECT count(*) FROM behind", "app") == 0
+
+
 def test_a_failed_transaction_is_waited_for_too(make):
     pooler = make()
     with pooler.wire() as w:
@@ -360,6 +374,8 @@ def test_under_load_every_client_ends_between_two_transactions(make, pg):
     for worker in workers:
         worker.join(60)
     assert [w.number for w in workers if w.cut] == []
+    # Right behind the end of a transaction libpq would have taken it for a notice.
+    assert [str(w.end) for w in workers if "server shutting down" not in str(w.end)] == []
     assert pooler.wait_exit() == 0
     assert int(pg.value("SELECT count(*) FROM drained", "app")) == sum(w.done for w in workers)
 

@@ -566,7 +566,8 @@ def test_a_host_that_refused_connections_is_looked_at_twice_a_second(make_pooler
 def test_looks_are_quiet_and_uncounted(make_pooler):
     """Failures, lines in the log and the wait grow with attempts only: 14 looks in 7 s would be seen."""
     port = free_port()
-    pooler = make_pooler(databases={"app": down(port, user="app", min_pool_size=1)}, server_login_retry=60)
+    pooler = make_pooler(databases={"app": down(port, user="app", min_pool_size=1)}, server_login_retry=60,
+                         log_fold_interval=0)
     time.sleep(7)
     failures = int(hosts(pooler)[port]["failures"])
     assert 3 <= failures <= 12

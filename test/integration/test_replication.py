@@ -12,7 +12,7 @@ import pytest
 from harness.pg import Postgres
 from harness.pooler import assert_error
 from harness.system import as_account, eventually, give_away, run, stop_process
-from harness.wire import query
+from harness.wire import Wire, query
 
 # As PostgreSQL reads a boolean.
 PHYSICAL = ["true", "1", "on", "yes", "t", "TRUE"]
@@ -203,6 +203,71 @@ def test_hba_tells_physical_replication_apart(make):
         assert w.value("SELECT 1") == "1"
     with pooler.raw() as w:
         assert_error(w.try_login("repl", "app", replication="true"), "login rejected", "28000")
+
+
+# The end of the pooler
+
+DRAIN = {"shutdown_mode": "drain", "shutdown_delay": 0, "shutdown_deadline": 3000}
+
+
+def assert_told_of_the_end(messages):
+    assert messages[-1].type == "E" and b"57P01" in messages[-1].body, messages[-1]
+
+
+def start_stream(w):
+    place = w.query("IDENTIFY_SYSTEM").rows[0][2]
+    w.send_raw(query(f"START_REPLICATION PHYSICAL {place}"))
+    assert w.recv().type == "W"
+
+
+@pytest.mark.parametrize("traffic", ["none", "much"])
+def test_a_drain_ends_a_stream_behind_a_whole_message(make, publisher, traffic):
+    pooler = make(shutdown_pace=1, **DRAIN)
+    with walsender(pooler, "true") as w, publisher.connect("app", autocommit=True) as writer:
+        start_stream(w)
+        pooler.signal(signal.SIGTERM)
+        pooler.wait_log("no new clients")
+        while traffic == "much" and "have had their turn" not in pooler.log():
+            writer.execute("SELECT pg_logical_emit_message(false, 'drain', repeat('x', 300000))")
+        messages = w.drain()
+        assert not w.is_inside
+        assert {m.type for m in messages[:-1]} <= {"d"}
+        assert_told_of_the_end(messages)
+        assert pooler.wait_exit() == 0
+
+
+def test_a_stream_does_not_end_before_everybody_has_had_a_turn(make):
+    pooler = make(shutdown_pace=3000, **DRAIN)
+    with walsender(pooler, "true") as w:
+        start_stream(w)
+        with pooler.wire() as other:
+            other.query("BEGIN")
+            pooler.signal(signal.SIGTERM)
+            pooler.wait_log("no new clients")
+            assert other.query("COMMIT").tags == ["COMMIT"]
+            assert_told_of_the_end(other.drain())
+        with Wire(pooler.unix_socket).login("admin", "pgbouncer") as console:
+            assert [row["replication"] for row in console.query("SHOW SERVERS").dicts()].count("physical") == 1
+        pooler.signal(signal.SIGTERM)
+        assert pooler.wait_exit() == 0
+
+
+def test_a_drain_waits_for_commands_and_transactions(make, publisher):
+    pooler = make(shutdown_pace=0, **DRAIN)
+    with walsender(pooler) as busy, walsender(pooler) as open_, walsender(pooler) as idle:
+        idle.query("IDENTIFY_SYSTEM")
+        open_.query("BEGIN")
+        busy.send_raw(query("SELECT pg_sleep(1) /* drain */") + query("SELECT 7"))
+        eventually(lambda: publisher.value("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND"
+                                           " query LIKE 'SELECT pg_sleep%drain */'") == 1, "it runs")
+        pooler.signal(signal.SIGTERM)
+        assert_told_of_the_end(idle.drain())
+        assert [busy.result().tags for _ in range(2)] == [["SELECT 1"]] * 2
+        assert_told_of_the_end(busy.drain())
+        assert open_.value("SELECT 8") == "8"
+        assert open_.query("COMMIT").tags == ["COMMIT"]
+        assert_told_of_the_end(open_.drain())
+        assert pooler.wait_exit() == 0
 
 
 # Whose the servers are

@@ -17,7 +17,7 @@ from harness.wire import Scram, Stream, md5_secret, scram_secret
 
 TABLES = ("CLIENTS", "SERVERS", "SOCKETS", "ACTIVE_SOCKETS", "POOLS", "PEER_POOLS", "DATABASES", "PEERS", "USERS",
           "LISTS", "STATS", "STATS_TOTALS", "STATS_AVERAGES", "TOTALS", "CONFIG", "MEM", "STATE", "VERSION",
-          "DNS_HOSTS", "DNS_ZONES", "FDS", "HELP", "CLOSE_REASONS", "SERVER_PREPARED_STATEMENTS", "nonsense")
+          "DNS_HOSTS", "DNS_ZONES", "FDS", "HELP", "CLOSE_REASONS", "ERRORS", "SERVER_PREPARED_STATEMENTS", "nonsense")
 
 
 class Secrets:
@@ -109,7 +109,8 @@ def show_everything(pooler, password):
             w.query(f"SHOW {table}")
 
 
-def test_nothing_tells_a_secret(make_pooler, pg, heard, others):
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_nothing_tells_a_secret(make_pooler, pg, heard, others, log_format):
     secrets, said = Secrets(), []
     new = secrets.new
 
@@ -135,6 +136,7 @@ def test_nothing_tells_a_secret(make_pooler, pg, heard, others):
     pooler = make_pooler(
         args=["-v", "-v"], auth_type="hba", auth_user="asker", auth_query=SecretTable.QUERY, auth_dbname="app",
         auth_pam_confdir=pam.confdir, auth_ldap_options=search, server_login_retry=0, verbose=2, start=False,
+        log_format=log_format, log_min_duration="1us", log_min_wait="1us",
         databases={
             "app": {}, "open": {"dbname": "app", "user": "app"},
             "forced": {"dbname": "app", "user": "forced_role", "password": forced},
@@ -177,6 +179,7 @@ def test_nothing_tells_a_secret(make_pooler, pg, heard, others):
     everybody()
     with pooler.wire("app", "passed", passed) as w:
         assert w.value("SELECT 1") == "1"
+        w.query(f"ALTER ROLE nobody PASSWORD '{new('a password in a query')}'")
         show_everything(pooler, admin)
         pooler.lose_servers("passed")
         assert w.value("SELECT 1") == "1"

@@ -189,6 +189,18 @@ def test_a_client_over_a_unix_socket(make_pooler):
     assert re.search(r"C-0x[0-9a-f]+: app/app@unix\(%d\):\d+ login attempt" % os.getpid(), pooler.log())
 
 
+def test_a_client_is_shown_with_the_address_it_has_connected_to(make_pooler):
+    pooler = make_pooler(listen_addr="*")
+    hosts = ["127.0.0.2", "127.0.0.1", "127.0.0.3", "127.0.0.2", pooler.directory]
+    with contextlib.ExitStack() as stack:
+        for host in hosts:
+            stack.enter_context(pooler.connect(host=host))
+        rows = [row for row in pooler.admin("SHOW CLIENTS") if row["database"] == "app"]
+        rows.sort(key=lambda row: int(row["id"]))
+        assert [row["local_addr"] for row in rows] == [*hosts[:4], "unix"]
+        assert {row["local_port"] for row in rows} == {str(pooler.port)}
+
+
 def test_a_taken_unix_socket_is_fatal(make_pooler):
     first = make_pooler()
     second = make_pooler(start=False, unix_socket_dir=first.directory)

@@ -52,7 +52,15 @@ class Manager:
         with contextlib.suppress(BlockingIOError):
             while True:
                 messages.append(self.message())
+        self.sock.settimeout(30)
         return messages
+
+    def fill(self):
+        """The queue of what it has not read is as long as it can be."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            other.setblocking(False)
+            while True:
+                other.sendto(b"X=1", self.path)
 
     def is_silent(self, seconds):
         self.sock.settimeout(seconds)
@@ -204,6 +212,23 @@ def test_nobody_to_tell_is_no_trouble(make_pooler):
         assert pooler.reload(default_pool_size=7).tags == ["RELOAD"]
 
 
+def test_a_manager_that_does_not_read_holds_up_nothing(managed):
+    pooler, manager = managed()
+    pooler.start()
+    manager.wait("READY")
+    with pooler.wire() as w:
+        manager.fill()
+        # Each has two things to tell.
+        for size in range(5, 8):
+            assert pooler.reload(default_pool_size=size).tags == ["RELOAD"]
+        assert w.value("SELECT 1") == "1"
+    # It is told when it reads again, with the next thing that there is to say.
+    manager.rest()
+    pooler.reload(default_pool_size=20)
+    assert manager.message()["RELOADING"] == "1"
+    assert manager.message()["READY"] == "1"
+
+
 # Socket activation
 
 PASS_ON = """
@@ -230,8 +255,8 @@ def activate(pooler, sockets, *args, other_pid=0):
             pass_fds=fds, **as_account())
 
 
-def tcp(port, address="127.0.0.1"):
-    return socket.create_server((address, port), backlog=16)
+def tcp(port, address="127.0.0.1", backlog=16):
+    return socket.create_server((address, port), backlog=backlog)
 
 
 def local(path):
@@ -311,6 +336,23 @@ def test_sockets_of_the_service_manager_are_not_taken_over(make_pooler):
         assert pooler.process.wait(30) == 1
     assert "-R: the service manager has passed sockets" in pooler.log()
     pooler.process = None
+
+
+def test_nobody_notices_a_restart(make_pooler, certs, storm):
+    """Whoever comes while nobody runs waits in the queue of the service manager's socket."""
+    pooler = make_pooler(start=False, max_client_conn=2000, listen_backlog=1024, shutdown_mode="wait_for_clients",
+                         **certs.for_clients())
+    with tcp(pooler.port, backlog=1024) as sock:
+        activate(pooler, [sock])
+        with storm(pooler.port) as clients:
+            for _ in range(2):
+                with clients.going_on():
+                    pooler.signal(signal.SIGTERM)
+                    assert pooler.wait_exit(60) == 0
+                    pooler.check_log()
+                    activate(pooler, [sock])
+                    clients.wait_more(1)
+        clients.assert_nobody_noticed()
 
 
 def test_a_daemon_is_activated_too(make_pooler):

@@ -231,7 +231,7 @@ class Pooler:
 
     def lose_servers(self, user):
         """Has the server end all backends of a user; when this returns, the pooler has noticed."""
-        closed = re.compile(r"\bS-\S+: .*closing because: ")
+        closed = re.compile(r"\bS-\S+: .*closing because: |\"side\":\"server\",.*closing because: ")
         before = len(closed.findall(self.log()))
         ended = len(self.pg.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'"))
         eventually(lambda: len(closed.findall(self.log())) >= before + ended, "the servers are gone", every=0.01)

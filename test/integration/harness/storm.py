@@ -1,57 +1,86 @@
-"""Clients that connect, ask once and leave, as many a second as are wanted, from processes of their own."""
+"""Clients that connect, ask once and leave, as many a second as are wanted, from a program of their own (c/connects.c)."""
 
-import multiprocessing
-import time
+import contextlib
+import json
+import os
+import subprocess
+import threading
 
-from .certs import tls
-from .wire import Wire
+from .system import eventually, run
+
+SOURCE = os.path.join(os.path.dirname(__file__), "..", "c", "connects.c")
+
+# Of a hundred clients, those that cannot resume a TLS session.
+FULL_HANDSHAKES = 20
+
+# More would wait for each other in the kernel's queue, if the pooler's listen_backlog is half as long.
+IN_FLIGHT = 500
 
 
-def _come_and_go(port, context, stop, interval, done, failures):
-    due = time.monotonic()
-    while not stop.is_set():
-        due = max(due + interval, time.monotonic() - 1)
-        time.sleep(max(0, due - time.monotonic()))
-        try:
-            with Wire(("127.0.0.1", port), 60) as w:
-                if context is not None:
-                    tls(w, context)
-                w.login("app", "app")
-                assert w.value("SELECT 1") == "1"
-                w.send("X")
-            with done.get_lock():
-                done.value += 1
-        except Exception as error:  # whatever it is, somebody was refused
-            failures.put(repr(error))
+def build(directory):
+    """The program's path."""
+    binary = os.path.join(directory, "connects")
+    done = run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, SOURCE,
+                "-lssl", "-lcrypto"])
+    assert done.returncode == 0, done.stderr
+    return binary
 
 
 class Storm:
     """
-    From the beginning of the with block to its end, `rate` connections a second, or as many as the machine allows.
-    Then `done` are those that were served, `failures` what became of the others, and `reached` the rate.
+    From the beginning of the with block to its end, `rate` connections a second, or as many as the machine allows;
+    with TLS, when there is a CA to check the pooler by. `done` are those that were served so far, `result` what
+    became of all of them.
     """
 
-    def __init__(self, port, context=None, rate=1000, processes=6):
-        fork = multiprocessing.get_context("fork")
-        self.stop, self._done, self._failures = fork.Event(), fork.Value("i", 0), fork.SimpleQueue()
-        self.processes = [fork.Process(target=_come_and_go, daemon=True, args=(
-            port, context, self.stop, processes / rate, self._done, self._failures)) for _ in range(processes)]
-        self.failures = []
+    def __init__(self, binary, port, ca=None, rate=1000):
+        self.command = [binary, str(port), str(rate), str(IN_FLIGHT)]
+        if ca is not None:
+            self.command += [ca.cert, str(FULL_HANDSHAKES)]
+        self.result = {"done": 0, "failed": 0}
 
     @property
     def done(self):
-        return self._done.value
+        return self.result["done"]
+
+    def _listen(self):
+        for line in self.process.stdout:
+            self.result = json.loads(line)
+
+    def wait_more(self, n):
+        """Until n more have been served, or one has not."""
+        goal = self.done + n
+        eventually(lambda: self.done >= goal or self.result["failed"], f"{n} more connections", 120)
+
+    @contextlib.contextmanager
+    def going_on(self):
+        """Clients were served before what is done in the block, while it is done, and after it."""
+        self.wait_more(300)
+        before = self.done
+        yield
+        assert self.done > before, "nobody was served meanwhile"
+        self.wait_more(300)
+
+    def assert_nobody_noticed(self, is_drained=False):
+        """A drain may send away those that have logged in and not yet asked: to the pooler they are idle."""
+        sent_away = [("query", "57P01 server shutting down")] if is_drained else []
+        failures = [f for f in self.result["failures"] if (f["phase"], f["what"]) not in sent_away]
+        assert failures == [], self.result
+        assert is_drained or self.result["failed"] == 0
 
     def __enter__(self):
-        self.began = time.monotonic()
-        for process in self.processes:
-            process.start()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
         return self
 
     def __exit__(self, *_):
-        self.stop.set()
-        for process in self.processes:
-            process.join(90)
-        self.reached = self.done / (time.monotonic() - self.began)
-        while not self._failures.empty():
-            self.failures.append(self._failures.get())
+        self.process.stdin.close()
+        self.listener.join(90)
+        # One that hangs is no result.
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        assert self.process.returncode == 0, f"exit status {self.process.returncode}, last heard {self.result}"
+        print("{done} connections, {rate} a second, {resumed} resumed, {failed} failed; milliseconds: median {p50_ms}, "
+              "99 of 100 {p99_ms}, longest {max_ms}".format(**self.result))

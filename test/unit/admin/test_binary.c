@@ -44,6 +44,17 @@ static void numerics_are_digits_of_ten_thousand(void **state)
 	CHECK(NUMERIC, INT64_MIN, "\0\5\0\4\x40\0\0\0\3\x9a\x0d\x2c\x01\x70\x15\x65\x16\xb0");
 }
 
+static void ratios_have_four_digits_behind_the_point(void **state)
+{
+	(void)state;
+#define CHECK_RATIO(part, whole, bytes) \
+	assert_bytes(COLUMN_RATIO, cell_ratio(part, whole), bytes, sizeof(bytes) - 1)
+	CHECK_RATIO(0, 7, "\0\0\0\0\0\0\0\4");
+	CHECK_RATIO(1, 2, "\0\1\xff\xff\0\0\0\4\x13\x88");
+	CHECK_RATIO(3, 2, "\0\2\0\0\0\0\0\4\0\1\x13\x88");
+	CHECK_RATIO(20001, 1, "\0\3\0\1\0\0\0\4\0\2\0\1\0\0");
+}
+
 static void text_is_itself(void **state)
 {
 	(void)state;
@@ -57,6 +68,7 @@ int main(void)
 		cmocka_unit_test(integers_are_big_endian),
 		cmocka_unit_test(what_is_too_large_for_int4_stays_at_its_end),
 		cmocka_unit_test(numerics_are_digits_of_ten_thousand),
+		cmocka_unit_test(ratios_have_four_digits_behind_the_point),
 		cmocka_unit_test(text_is_itself),
 	};
 

@@ -58,8 +58,6 @@ static bool on_set(void *arg, const struct conf_change *c, struct strbuf *error)
 static const struct admin_actions actions = {
 	.reload = on_reload, .shutdown = on_shutdown, .set = on_set, .version = "9.8.7", .listen_port = 6432};
 
-static const struct listen_options nowhere = {.addresses = "", .unix_dir = "", .unix_group = ""};
-
 static void on_quiet(void *arg)
 {
 	(void)arg;
@@ -71,7 +69,6 @@ static void begin(const char *text)
 	fixture_open(text);
 	console_init(&console, &hub, &actions);
 	strbuf_init(&out);
-	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &out);
 	hub.on_quiet = on_quiet;
 	memset(&asked, 0, sizeof(asked));
 }
@@ -95,7 +92,6 @@ static int close_console(void **state)
 	(void)state;
 	strbuf_fini(&out);
 	console_fini(&console);
-	listeners_close(&hub.listeners);
 	fixture_close();
 	return 0;
 }

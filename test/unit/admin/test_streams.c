@@ -21,7 +21,7 @@ static const struct admin_actions actions = {.version = "9.8.7", .listen_port = 
 static int open_console(void **state)
 {
 	(void)state;
-	fixture_open("[databases]\nshop = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n");
+	fixture_open("[databases]\nshop = host=127.0.0.1\n* = host=127.0.0.1\n[pgbouncer]\nadmin_users = boss\n");
 	console_init(&console, &hub, &actions);
 	for (int i = 0; i < CLIENTS; i++)
 		fixture_client(CLIENT_IDLE, "shop", "ann");
@@ -101,13 +101,13 @@ static void turn(void)
 	ev_run(hub.loop->ev, EVRUN_NOWAIT);
 }
 
-static void a_turn_makes_some_hundred_rows_and_the_next_goes_on(void **state)
+/* How many rows come of it, some in each turn. */
+static unsigned rows_of(const char *sql)
 {
 	int end;
 	struct client *c = connected(&end);
-	unsigned total = ask(c, "show clients"), turns = 0;
+	unsigned total = ask(c, sql), turns = 0;
 
-	(void)state;
 	assert_in_range(total, 1, MANY);
 	while (hub.console->is_telling(c) && turns++ < CLIENTS) {
 		unsigned rows;
@@ -117,8 +117,49 @@ static void a_turn_makes_some_hundred_rows_and_the_next_goes_on(void **state)
 		assert_in_range(rows, 1, MANY);
 		total += rows;
 	}
-	assert_int_equal(total, CLIENTS + 1);
 	disconnect(c, end);
+	return total;
+}
+
+static void a_turn_makes_some_hundred_rows_and_the_next_goes_on(void **state)
+{
+	(void)state;
+	assert_int_equal(rows_of("show clients"), CLIENTS + 1);
+}
+
+static void so_it_is_with_databases_pools_and_users(void **state)
+{
+	(void)state;
+	for (int i = 0; i < CLIENTS; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "one%d", i);
+		fixture_pool(name, name);
+	}
+	/* The console everywhere, shop, its client ann, the console's boss. */
+	assert_int_equal(rows_of("show databases"), CLIENTS + 2);
+	assert_int_equal(rows_of("show pools"), CLIENTS + 1);
+	assert_int_equal(rows_of("show pool_stats"), CLIENTS);
+	assert_int_equal(rows_of("show users"), CLIENTS + 3);
+	assert_int_equal(rows_of("show stats"), CLIENTS + 1);
+	assert_int_equal(rows_of("show stats_totals"), CLIENTS + 1);
+	assert_int_equal(rows_of("show stats_averages"), CLIENTS + 1);
+	assert_int_equal(rows_of("show prepared_stats"), CLIENTS + 1);
+}
+
+static void so_it_is_with_prepared_statements(void **state)
+{
+	static struct stmt *made[CLIENTS];
+	char text[32];
+
+	(void)state;
+	for (int i = 0; i < CLIENTS; i++) {
+		snprintf(text, sizeof(text), "SELECT %d", i);
+		made[i] = stmts_get(hub.stmts, NULL, STMT_SQL, slice_of(text));
+	}
+	assert_int_equal(rows_of("show prepared_statements"), CLIENTS);
+	for (int i = 0; i < CLIENTS; i++)
+		stmt_unref(hub.stmts, &made[i]);
 }
 
 static void many_consoles_share_what_a_turn_makes(void **state)
@@ -201,6 +242,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_console, close_console)
 	const struct CMUnitTest tests[] = {
 		TEST(a_turn_makes_some_hundred_rows_and_the_next_goes_on),
+		TEST(so_it_is_with_databases_pools_and_users),
+		TEST(so_it_is_with_prepared_statements),
 		TEST(many_consoles_share_what_a_turn_makes),
 		TEST(what_is_closed_and_made_anew_meanwhile_is_told_at_most_once),
 		TEST(a_client_that_goes_takes_its_stream_along),

@@ -114,6 +114,26 @@ static void addresses_are_equal_with_family_host_and_port(void **state)
 	assert_false(addr_any_eq(&a, &b));
 }
 
+static void a_kept_address_is_equal_with_family_host_and_port(void **state)
+{
+	struct addr a, b;
+	struct addr_any any;
+
+	(void)state;
+	addr_any_from_ip(&any, "10.0.0.7", 5432);
+	addr_from_sockaddr(&a, &any.u.sa);
+	b = a;
+	assert_true(addr_eq(&a, &b));
+	b.port++;
+	assert_false(addr_eq(&a, &b));
+	b = a;
+	b.u.v4.s_addr++;
+	assert_false(addr_eq(&a, &b));
+	b = a;
+	b.family = AF_INET6;
+	assert_false(addr_eq(&a, &b));
+}
+
 static void setting_the_port_works_for_both_internet_families(void **state)
 {
 	struct addr_any any;
@@ -195,6 +215,7 @@ int main(void)
 		cmocka_unit_test(an_abstract_address_starts_with_nul_and_ends_with_its_text),
 		cmocka_unit_test(a_directory_too_long_for_a_socket_is_refused),
 		cmocka_unit_test(addresses_are_equal_with_family_host_and_port),
+		cmocka_unit_test(a_kept_address_is_equal_with_family_host_and_port),
 		cmocka_unit_test(setting_the_port_works_for_both_internet_families),
 		cmocka_unit_test(the_peer_of_a_unix_socket_is_its_process),
 		cmocka_unit_test(both_ends_of_a_tcp_connection_are_told),

@@ -10,12 +10,13 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include "../conf/tempdir.h"
 
 /* Stands in for the C library's: what the last call to syslog() would have said. */
-static char told_syslog[16384];
+static char told_syslog[65536];
 static int told_priority;
 
 static void keep_syslog(int priority, const char *format, va_list ap)
@@ -122,31 +123,35 @@ static void verbosity_decides_about_debug_and_noise(void **state)
 	assert_false(log_wants(LOG_LEVEL_NOISE));
 }
 
-static void write_with_prefix(const char *prefix, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void write_with_prefix(const char *prefix, const char *format, ...)
+/* A line about a client of the given user. */
+static void write_of(const char *user, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void write_of(const char *user, const char *format, ...)
 {
+	const struct log_subject subject = {
+		.side = LOG_SIDE_CLIENT, .object = (void *)0xf3, .database = "shop", .user = user};
+	const struct log_line line = {.level = LOG_LEVEL_LOG, .subject = &subject};
 	va_list ap;
 
 	va_start(ap, format);
-	log_writev(LOG_LEVEL_LOG, prefix, format, ap);
+	log_writev(&line, format, ap);
 	va_end(ap);
 }
 
-static void a_prefix_stands_before_the_text_and_is_no_format(void **state)
+static void whom_it_is_about_stands_before_the_text_and_is_no_format(void **state)
 {
 	(void)state;
 	configure((struct log_options){0});
-	write_with_prefix("C-00f3: shop/%s@10.0.0.7:5121 ", "closing because: %s", "x");
-	assert_true(matches(read_file("log"), "] LOG C-00f3: shop/%s@10.0.0.7:5121 closing because: x\n$"));
+	write_of("%s", "closing because: %s", "x");
+	assert_true(matches(read_file("log"), "] LOG C-0xf3: shop/%s@\\(unknown\\):0 closing because: x\n$"));
 }
 
 static void control_characters_cannot_forge_a_line(void **state)
 {
 	(void)state;
 	configure((struct log_options){0});
-	write_with_prefix("u\nser ", "%s", "a\nb\r\t\x1b[2J\x7f \xc3\xa4");
+	write_of("u\nser", "%s", "a\nb\r\t\x1b[2J\x7f \xc3\xa4");
 	assert_true(matches(read_file("log"),
-			    "] LOG u\\\\x0aser a\\\\x0ab\\\\x0d\\\\x09\\\\x1b\\[2J\\\\x7f \xc3\xa4\n$"));
+			    "] LOG C-0xf3: shop/u\\\\x0aser@\\(unknown\\):0 a\\\\x0ab\\\\x0d\\\\x09\\\\x1b\\[2J\\\\x7f \xc3\xa4\n$"));
 	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
 
@@ -154,8 +159,8 @@ static void syslog_gets_the_same_text_without_control_characters(void **state)
 {
 	(void)state;
 	configure((struct log_options){.syslog = true, .syslog_ident = "pgsluice", .syslog_facility = "local3"});
-	write_with_prefix("C-1: ", "%s", "a\nb %s");
-	assert_string_equal(told_syslog, "C-1: a\\x0ab %s");
+	write_of("ann", "%s", "a\nb %s");
+	assert_string_equal(told_syslog, "C-0xf3: shop/ann@(unknown):0 a\\x0ab %s");
 	assert_int_equal(told_priority, LOG_INFO);
 	log_fatal("end");
 	assert_int_equal(told_priority, LOG_CRIT);
@@ -250,6 +255,97 @@ static void stderr_gets_every_line_unless_quiet(void **state)
 	assert_string_equal(stderr_of(log_quietly), "");
 }
 
+static void json_goes_to_all_of_them(void **state)
+{
+	(void)state;
+	configure((struct log_options){
+		.format = LOG_FORMAT_JSON, .syslog = true, .syslog_ident = "pgsluice", .syslog_facility = "user"});
+	log_info("one \"%s\"", "\xff");
+	assert_true(matches(read_file("log"), "^\\{\"time\":[^\n]*\"message\":\"one [^\n]*\\}\n$"));
+	text[strlen(text) - 1] = '\0';
+	assert_string_equal(told_syslog, text);
+}
+
+/* Six bytes for each of the message, and all names as long as they may be. */
+static void json_has_room_for_the_longest_message(void **state)
+{
+	char long_name[LOG_LINE_TEXT_MAX + 1], *message = malloc(100000);
+
+	(void)state;
+	memset(long_name, 1, sizeof(long_name) - 1);
+	long_name[sizeof(long_name) - 1] = '\0';
+	memset(message, 1, 99999);
+	message[99999] = '\0';
+	configure((struct log_options){.format = LOG_FORMAT_JSON});
+	write_of(long_name, "%s", message);
+	free(message);
+	assert_true(strlen(read_file("log")) > 6 * 8000);
+	assert_true(matches(text, "(\\\\u0001)\"\\}\n$"));
+}
+
+static void a_repeated_warning_is_told_when_the_log_is_flushed(void **state)
+{
+	(void)state;
+	configure((struct log_options){.fold_us = 1000000});
+	for (int i = 0; i < 5; i++)
+		log_warning("again");
+	assert_true(matches(read_file("log"), "^[^\n]*WARNING again\n$"));
+	log_flush();
+	assert_true(matches(read_file("log"), "WARNING again\n.*WARNING message repeated 4 times: \\[again]\n$"));
+	log_flush();
+	assert_true(matches(read_file("log"), "again\n[^\n]*\n$"));
+}
+
+static void what_was_left_out_is_told_under_the_former_options(void **state)
+{
+	(void)state;
+	configure((struct log_options){.fold_us = 1000000});
+	log_warning("again");
+	log_warning("again");
+	configure((struct log_options){.file = "log", .format = LOG_FORMAT_JSON});
+	assert_true(matches(read_file("log"), "^[^{\n]*\n[^{\n]*WARNING message repeated 1 times: \\[again]\n$"));
+}
+
+static uint64_t woken_for;
+
+static void keep_wake(void *arg, uint64_t at)
+{
+	assert_string_equal(arg, "me");
+	woken_for = at;
+}
+
+/* The loop has nothing to wake up for while nothing is left out. */
+static void somebody_is_woken_when_lines_are_left_out_and_not_before(void **state)
+{
+	static char me[] = "me";
+
+	(void)state;
+	woken_for = 0;
+	configure((struct log_options){.fold_us = 5000000});
+	log_on_pending(keep_wake, me);
+	log_warning("again");
+	assert_int_equal(woken_for, 0);
+	log_warning("again");
+	assert_int_equal(woken_for, clock_us() + 5000000);
+	assert_int_equal(log_flush_due(clock_us() + 4999999), woken_for);
+	assert_false(matches(read_file("log"), "repeated"));
+	assert_int_equal(log_flush_due(clock_us() + 5000000), 0);
+	assert_true(matches(read_file("log"), "repeated 1 times"));
+	log_on_pending(NULL, NULL);
+}
+
+/* A child process of ours has the same state, and must not say the same. */
+static void a_log_that_is_closed_forgets_what_it_left_out(void **state)
+{
+	(void)state;
+	configure((struct log_options){.fold_us = 5000000});
+	log_warning("again");
+	log_warning("again");
+	log_close();
+	log_flush();
+	assert_false(matches(read_file("log"), "repeated"));
+}
+
 static int stop_logging(void **state)
 {
 	const char *error;
@@ -265,7 +361,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_line_has_the_format_of_pgbouncer, stop_logging),
 		cmocka_unit_test_teardown(each_level_has_its_name, stop_logging),
 		cmocka_unit_test_teardown(verbosity_decides_about_debug_and_noise, stop_logging),
-		cmocka_unit_test_teardown(a_prefix_stands_before_the_text_and_is_no_format, stop_logging),
+		cmocka_unit_test_teardown(whom_it_is_about_stands_before_the_text_and_is_no_format, stop_logging),
 		cmocka_unit_test_teardown(control_characters_cannot_forge_a_line, stop_logging),
 		cmocka_unit_test_teardown(syslog_gets_the_same_text_without_control_characters, stop_logging),
 		cmocka_unit_test_teardown(a_line_that_is_too_long_is_cut_not_lost, stop_logging),
@@ -273,6 +369,12 @@ int main(void)
 		cmocka_unit_test_teardown(a_file_is_appended_to, stop_logging),
 		cmocka_unit_test_teardown(a_file_that_cannot_be_opened_leaves_the_former_options_in_force, stop_logging),
 		cmocka_unit_test_teardown(stderr_gets_every_line_unless_quiet, stop_logging),
+		cmocka_unit_test_teardown(json_goes_to_all_of_them, stop_logging),
+		cmocka_unit_test_teardown(json_has_room_for_the_longest_message, stop_logging),
+		cmocka_unit_test_teardown(a_repeated_warning_is_told_when_the_log_is_flushed, stop_logging),
+		cmocka_unit_test_teardown(what_was_left_out_is_told_under_the_former_options, stop_logging),
+		cmocka_unit_test_teardown(somebody_is_woken_when_lines_are_left_out_and_not_before, stop_logging),
+		cmocka_unit_test_teardown(a_log_that_is_closed_forgets_what_it_left_out, stop_logging),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);

@@ -150,6 +150,25 @@ static void an_impossible_reservation_fails_and_keeps_the_text(void **state)
 	strbuf_fini(&b);
 }
 
+static void numbers_are_written_as_printf_writes_them(void **state)
+{
+	static const int64_t numbers[] = {0, 7, -7, 10, 1234567890, INT32_MIN, INT64_MAX, INT64_MIN};
+	struct strbuf b, printed;
+
+	(void)state;
+	strbuf_init(&b);
+	strbuf_init(&printed);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		strbuf_add_int(&b, numbers[i]);
+		strbuf_add_char(&b, ' ');
+		strbuf_add_hex(&b, (uint64_t)numbers[i]);
+		strbuf_addf(&printed, "%lld %llx", (long long)numbers[i], (unsigned long long)numbers[i]);
+	}
+	assert_string_equal(b.p, printed.p);
+	strbuf_fini(&printed);
+	strbuf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +184,7 @@ int main(void)
 		cmocka_unit_test(an_empty_write_makes_an_empty_text),
 		cmocka_unit_test(reserved_room_counts_when_the_caller_says_so),
 		cmocka_unit_test(an_impossible_reservation_fails_and_keeps_the_text),
+		cmocka_unit_test(numbers_are_written_as_printf_writes_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

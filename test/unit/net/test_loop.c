@@ -126,6 +126,82 @@ static void it_runs_until_it_is_stopped(void **state)
 	ev_timer_stop(loop->ev, &timer);
 }
 
+/* Which of n go on with their handshakes now, as bits; each does so once. */
+static unsigned shake_hands(uint32_t *tickets, int n, unsigned *left)
+{
+	unsigned went = 0;
+
+	/* The latest first, as libev does. */
+	for (int i = n - 1; i >= 0; i--)
+		if ((*left & 1u << i) && loop_may_shake_hands(loop, &tickets[i]))
+			went |= 1u << i;
+	*left &= ~went;
+	return went;
+}
+
+static void handshakes_go_on_in_the_order_in_which_they_had_to_wait(void **state)
+{
+	uint32_t tickets[6] = {0};
+	unsigned left = 0x1f;
+
+	(void)state;
+	loop->max_handshakes = 2;
+	assert_int_equal(shake_hands(tickets, 5, &left), 0x18);
+	turn(0.001);
+	/* One more has come, and does not overtake. */
+	left |= 0x20;
+	assert_int_equal(shake_hands(tickets, 6, &left), 0x06);
+	turn(0.001);
+	assert_int_equal(shake_hands(tickets, 6, &left), 0x21);
+	turn(0.001);
+	/* Nobody waits, and nobody holds a ticket: there is room again. */
+	left = 0x3f;
+	assert_int_equal(shake_hands(tickets, 6, &left), 0x30);
+}
+
+static void handshakes_are_not_held_up_by_one_that_has_gone(void **state)
+{
+	uint32_t tickets[3] = {0};
+	unsigned left = 0x7;
+
+	(void)state;
+	loop->max_handshakes = 1;
+	assert_int_equal(shake_hands(tickets, 3, &left), 0x4);
+	left = 0x1;
+	turn(0.001);
+	turn(0.001);
+	assert_int_equal(shake_hands(tickets, 3, &left), 0x1);
+}
+
+static void tickets_go_on_beyond_the_last_number(void **state)
+{
+	uint32_t tickets[4] = {0};
+	unsigned left = 0xf;
+
+	(void)state;
+	loop->max_handshakes = 1;
+	loop->last_ticket = loop->last_called = UINT32_MAX - 1;
+	assert_int_equal(shake_hands(tickets, 4, &left), 0x8);
+	for (int i = 0; i < 5 && left != 0; i++) {
+		turn(0.001);
+		shake_hands(tickets, 4, &left);
+	}
+	assert_int_equal(left, 0);
+}
+
+static void without_a_bound_all_shake_hands_at_once(void **state)
+{
+	uint32_t tickets[3] = {0};
+	unsigned left = 0x7;
+
+	(void)state;
+	loop->max_handshakes = 1;
+	shake_hands(tickets, 3, &left);
+	/* As a reload does; those who waited do not any more. */
+	loop->max_handshakes = 0;
+	assert_int_equal(shake_hands(tickets, 3, &left), 0x3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
 
 int main(void)
@@ -135,6 +211,10 @@ int main(void)
 		TEST(the_closed_can_be_freed_at_once),
 		TEST(each_turn_has_its_own_time),
 		TEST(it_runs_until_it_is_stopped),
+		TEST(handshakes_go_on_in_the_order_in_which_they_had_to_wait),
+		TEST(handshakes_are_not_held_up_by_one_that_has_gone),
+		TEST(tickets_go_on_beyond_the_last_number),
+		TEST(without_a_bound_all_shake_hands_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,8 @@ static void a_name_and_port_are_one_host_for_all(void **state)
 	assert_string_equal(a->name->text, "db1");
 	assert_int_equal(a->port, 5432);
 	assert_string_equal(a->key, "db1:5432");
+	assert_ptr_equal(hosts_find(hosts, SLICE_LIT("db1:5432")), a);
+	assert_null(hosts_find(hosts, SLICE_LIT("db1:5433")));
 	host_unref(&a);
 	host_unref(&b);
 }

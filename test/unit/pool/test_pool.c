@@ -102,6 +102,27 @@ static void without_an_idle_server_the_client_waits(void **state)
 	assert_int_equal(clients[0].waiting_since, NOW);
 }
 
+/* One that gives up has had no server, and its wait is nobody's. */
+static void who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss(void **state)
+{
+	const struct histogram_period *waits = &pool.latency[LATENCY_WAIT].current;
+
+	(void)state;
+	have_idle(1);
+	acquire(0, NOW);
+	acquire(1, NOW);
+	acquire(2, NOW);
+	assert_int_equal(pool.stats.now.pool_hits, 1);
+	assert_int_equal(pool.stats.now.pool_misses, 2);
+	pool_forget(&clients[2]);
+	pool_release(&servers[0], NOW + 700);
+	assert_int_equal(pool.stats.now.pool_hits, 1);
+	assert_int_equal(pool.stats.now.pool_misses, 2);
+	assert_int_equal(waits->count, 2);
+	assert_int_equal(waits->buckets[0], 1);
+	assert_int_equal(waits->sum, 700);
+}
+
 static void waiting_clients_are_served_in_order_of_arrival(void **state)
 {
 	(void)state;
@@ -827,6 +848,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_idle_server_is_granted_at_once),
 		TEST(without_an_idle_server_the_client_waits),
+		TEST(who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss),
 		TEST(waiting_clients_are_served_in_order_of_arrival),
 		TEST(nobody_overtakes_those_who_wait),
 		TEST(one_who_gives_up_is_passed_over),

@@ -248,6 +248,25 @@ static void a_user_is_made_once(void **state)
 	assert_null(user("bob")->conf);
 }
 
+static void to_look_for_users_and_pools_makes_none(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with(two);
+	assert_null(registry_find_user(registry, SLICE_LIT("ann")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")));
+	p = pool("shop", "ann");
+	assert_ptr_equal(registry_find_user(registry, SLICE_LIT("ann")), p->user);
+	assert_ptr_equal(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_null(registry_pool_named(registry, SLICE_LIT("books"), SLICE_LIT("ann")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("bob")));
+	assert_null(registry_pool_named(registry, SLICE_LIT("elsewhere"), SLICE_LIT("ann")));
+	reload("[databases]\nbooks = host=127.0.0.1\n[pgbouncer]\n");
+	assert_ptr_equal(registry_pool_named(registry, SLICE_LIT("shop"), SLICE_LIT("ann")), p);
+	assert_int_equal(registry_pool_count(registry), 1);
+}
+
 static void a_pool_is_for_one_user_on_one_database(void **state)
 {
 	struct pool *p;
@@ -276,6 +295,29 @@ static void a_forced_user_has_one_pool_for_all(void **state)
 	assert_ptr_equal(pool("shop", "bob"), p);
 	assert_ptr_equal(registry_pool(registry, database("shop"), NULL), p);
 	assert_int_equal(registry_pool_count(registry), 1);
+}
+
+static struct pool *find_pool(const char *db, const char *who)
+{
+	return registry_find_pool(registry, slice_of(db), slice_of(who));
+}
+
+static void to_look_for_a_pool_makes_none(void **state)
+{
+	struct pool *p;
+
+	(void)state;
+	open_with("[databases]\nshop = host=127.0.0.1\nforced = host=127.0.0.1 user=app\n[pgbouncer]\n");
+	assert_null(find_pool("shop", "ann"));
+	user("ann");
+	assert_null(find_pool("shop", "ann"));
+	assert_null(find_pool("nowhere", "ann"));
+	assert_int_equal(registry_pool_count(registry), 0);
+	p = pool("shop", "ann");
+	assert_ptr_equal(find_pool("shop", "ann"), p);
+	assert_null(find_pool("shop", "bob"));
+	p = pool("forced", "ann");
+	assert_ptr_equal(find_pool("forced", "whoever"), p);
 }
 
 static void without_a_user_there_is_no_pool(void **state)
@@ -931,8 +973,10 @@ int main(void)
 		TEST(an_automatic_database_can_be_dropped_with_its_pools),
 		TEST(to_look_for_a_database_makes_none),
 		TEST(a_user_is_made_once),
+		TEST(to_look_for_users_and_pools_makes_none),
 		TEST(a_pool_is_for_one_user_on_one_database),
 		TEST(a_forced_user_has_one_pool_for_all),
+		TEST(to_look_for_a_pool_makes_none),
 		TEST(without_a_user_there_is_no_pool),
 		TEST(a_pool_that_is_refused_leaves_nothing),
 		TEST(a_pool_has_the_settings_that_hold_for_it),

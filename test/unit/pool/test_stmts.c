@@ -57,6 +57,22 @@ static void equal_bodies_of_one_kind_are_one_statement(void **state)
 	stmt_unref(all, &shorter);
 }
 
+static void one_is_found_again_by_hash_and_id_until_it_is_gone(void **state)
+{
+	struct stmt *a = get(STMT_PARSED, "SELECT 1"), *b = get(STMT_PARSED, "SELECT 2");
+	uint64_t hash = a->hashed.hash, id = a->id;
+
+	(void)state;
+	assert_ptr_equal(stmts_find_again(all, hash, id), a);
+	assert_null(stmts_find_again(all, hash, b->id));
+	stmt_unref(all, &a);
+	assert_null(stmts_find_again(all, hash, id));
+	a = get(STMT_PARSED, "SELECT 1");
+	assert_null(stmts_find_again(all, hash, id));
+	stmt_unref(all, &a);
+	stmt_unref(all, &b);
+}
+
 static void a_body_may_be_empty_or_hold_nul(void **state)
 {
 	struct stmt *nothing = stmts_get(all, NULL, STMT_PARSED, (struct slice){NULL, 0});
@@ -225,6 +241,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CLAIM(equal_bodies_of_one_kind_are_one_statement),
+		CLAIM(one_is_found_again_by_hash_and_id_until_it_is_gone),
 		CLAIM(a_body_may_be_empty_or_hold_nul),
 		CLAIM(names_are_the_prefix_and_ids_that_are_never_used_twice),
 		CLAIM(a_new_one_is_in_version_1_and_nobody_has_it),

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "control/auth_query.h"
+#include "pool/applications.h"
 #include "pool/registry.h"
 #include "pool/stmts.h"
 #include "proto/params.h"
@@ -22,14 +23,14 @@ static struct hub hub;
 static inline bool accept_pool(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
-	return true;
+	pool->session = calloc(1, sizeof(struct pool_session));
+	return pool->session != NULL;
 }
 
-static inline void ignore_freed(void *arg, struct pool *pool)
+static inline void free_session(void *arg, struct pool *pool)
 {
 	(void)arg;
-	(void)pool;
+	free(pool->session);
 }
 
 static inline bool accept_user(void *arg, struct user *user)
@@ -71,13 +72,15 @@ static inline void fixture_open(const char *ini)
 {
 	static const struct registry_hooks hooks = {
 		.on_pool = accept_pool,
-		.on_pool_freed = ignore_freed,
+		.on_pool_freed = free_session,
 		.on_user = accept_user,
 		.on_user_freed = ignore_user,
 		.on_database_changed = ignore_database,
 		.on_database_removed = ignore_database,
 		.on_auto_database = ignore_database,
 	};
+	static const struct listen_options nowhere = {.addresses = "", .unix_dir = "", .unix_group = ""};
+	struct strbuf problem;
 	const char *error;
 
 	hub = (struct hub){
@@ -93,6 +96,12 @@ static inline void fixture_open(const char *ini)
 	if (hub.registry == NULL || hub.params == NULL || hub.stmts == NULL || hub.dns == NULL || hub.auth_queries == NULL)
 		abort();
 	hub.no_params = paramset_empty(hub.params);
+	hub.applications = applications_new(hub.params, 50);
+	TAILQ_INIT(&hub.cancels);
+	strbuf_init(&problem);
+	hub.listeners = listeners_open(hub.loop, &nowhere, NULL, NULL, &problem);
+	if (hub.listeners == NULL)
+		abort();
 }
 
 static inline void fixture_close(void)
@@ -105,11 +114,13 @@ static inline void fixture_close(void)
 	slab_free(hub.clients);
 	slab_free(hub.servers);
 	paramset_unref(hub.params, &hub.no_params);
+	applications_free(&hub.applications);
 	params_free(hub.params);
 	stmts_free(&hub.stmts);
 	registry_free(hub.registry);
 	auth_queries_free(hub.auth_queries);
 	dns_free(hub.dns);
+	listeners_close(&hub.listeners);
 	loop_free(hub.loop);
 }
 
@@ -132,6 +143,8 @@ static inline struct client *fixture_client(enum client_state state, const char 
 	c->params = paramset_ref(hub.no_params);
 	c->user = user == NULL ? NULL : registry_user(hub.registry, slice_of(user));
 	c->database = database == NULL ? NULL : registry_database(hub.registry, slice_of(database));
+	if (c->user != NULL)
+		c->user->nconsoles += client_is_on_console(c);
 	return c;
 }
 

@@ -67,6 +67,19 @@ static void print_row(struct row_sink *sink, const struct cell *cells)
 	strbuf_add_char(&t->text, '\n');
 }
 
+/* The whole table, told in pieces of so many. */
+static void tell_in_pieces(const struct table *table, unsigned most, struct text_sink *t)
+{
+	struct table_place place = {0};
+	enum told told;
+
+	do {
+		told = table->piece(&report, &place, most, &t->sink);
+	} while (told == TOLD_SOME);
+	assert_int_equal(told, TOLD_ALL);
+	table_leave(&place);
+}
+
 static void assert_rows(const struct table *table, const char *expected)
 {
 	struct text_sink t = {.sink.on_row = print_row, .ncolumns = table->ncolumns};
@@ -82,6 +95,7 @@ static void assert_columns(const struct table *table, const char *expected)
 	static const char *const types[] = {
 		[COLUMN_TEXT] = "s", [COLUMN_INT4] = "i", [COLUMN_INT8] = "q",
 		[COLUMN_NUMERIC] = "N", [COLUMN_TIME] = "T", [COLUMN_BYTEA] = "b",
+		[COLUMN_RATIO] = "R",
 	};
 	struct strbuf text;
 
@@ -108,10 +122,23 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "name s, kind s, query s, version q, clients q, servers q, binds N, size q");
 	assert_columns(&table_prepared_stats,
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
+	assert_columns(&table_process, "key s, value q");
+	assert_columns(&table_pool_stats,
+		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
+		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
+		       "timeouts q, pins q");
+	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
+	assert_columns(&table_latency,
+		       "database s, user s, kind s, count q, p50 q, p90 q, p99 q, p99_9 q, max q, mean q");
+	assert_columns(&table_applications,
+		       "application_name s, clients i, transactions q, queries q, transaction_time_us q, query_time_us q, "
+		       "wait_time_us q");
 	assert_columns(&table_clients_ext,
 		       "id q, database s, user s, addr s, port i, application_name s, state s, server_id q, server_pid i, "
 		       "wait_for s, wait_reason s, connection_age q, request_age q, transaction_age q, query_age q, wait_age q");
 	assert_columns(&table_all, "name s, setting s, description s");
+	assert_columns(&table_errors,
+		       "sqlstate s, reason s, database s, user s, count q, first T, last T, message s");
 }
 
 static void tables_are_found_in_any_case(void **state)
@@ -169,6 +196,8 @@ static void pools_count_their_clients_and_servers(void **state)
 	assert_int_equal(pool_acquire(pool, &waiter, now - 2500000, &granted), POOL_QUEUED);
 	pool_await_login(pool, &login, now);
 	fixture_server(pool, POOL_SERVER_ACTIVE)->ncancels = 1;
+	/* Whether there is a request is looked at, and no more of it. */
+	hub.cancels.tqh_first = (struct cancel_request *)&hub;
 	fixture_server(pool, POOL_SERVER_TESTED);
 	fixture_server(pool, POOL_SERVER_BEING_CANCELED);
 	fixture_server(pool, POOL_SERVER_IDLE)->slot.idle_since = now;
@@ -186,8 +215,9 @@ static void stats_are_summed_over_a_databases_pools(void **state)
 	struct pool *one = fixture_pool("shop", "ann"), *other = fixture_pool("shop", "bob");
 
 	(void)state;
-	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
-	other->stats.now = (struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400};
+	one->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+	other->stats.now =
+		(struct stats){100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400, 1500, 1600};
 	console.now.query_count = console.now.xact_count = 7;
 	assert_rows(&table_stats_totals,
 		    "pgbouncer|0|7|7|0|0|0|0|0|0|0|0\n"
@@ -205,20 +235,149 @@ static void averages_are_of_the_last_whole_period(void **state)
 	struct pool *pool = fixture_pool("shop", "ann");
 
 	(void)state;
-	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 0, 0, 0};
+	pool->stats.now = (struct stats){1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 0, 0, 0, 0, 0};
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0});
+	stats_add(&pool->stats.now, &(struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0, 0, 0});
 	stats_turn(&pool->stats);
-	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 0, 0, 0});
+	stats_add(&pool->stats.now, &(struct stats){999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 999, 0, 0, 0, 0, 0});
 	assert_rows(&table_stats_averages,
 		    "pgbouncer|0|0|0|0|0|0|0|0|0|0|0\n"
 		    "shop|2|3|4|5|6|100|200|20|7|8|9\n");
 }
 
+/* Two databases and their pools, statements, clients: something for every table. */
+static void populate(struct stmt *made[3])
+{
+	fixture_server(fixture_pool("shop", "ann"), POOL_SERVER_ACTIVE);
+	fixture_server(fixture_pool("zoo", "bob"), POOL_SERVER_IDLE);
+	for (unsigned i = 0; i < 3; i++) {
+		char body[] = "SELECT 0";
+
+		body[7] = (char)('0' + i);
+		made[i] = stmts_get(hub.stmts, NULL, STMT_SQL, slice_of(body));
+		fixture_client(CLIENT_IDLE, "shop", "ann");
+	}
+}
+
+static void however_small_its_pieces_are_a_table_is_the_same(void **state)
+{
+	struct stmt *made[3];
+
+	(void)state;
+	populate(made);
+	for (size_t i = 0; i < TABLE_COUNT; i++) {
+		struct text_sink t = {.sink.on_row = print_row, .ncolumns = tables[i]->ncolumns};
+
+		if (tables[i]->piece == NULL)
+			continue;
+		strbuf_init(&t.text);
+		strbuf_add_str(&t.text, "");
+		tell_in_pieces(tables[i], 1, &t);
+		assert_rows(tables[i], t.text.p);
+		strbuf_fini(&t.text);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		stmt_unref(hub.stmts, &made[i]);
+}
+
+/* The first row, and then those that are left after `change`. */
+static void assert_told_around(const struct table *table, void (*change)(void), const char *expected)
+{
+	struct text_sink t = {.sink.on_row = print_row, .ncolumns = 1};
+	struct table_place place = {0};
+
+	strbuf_init(&t.text);
+	assert_int_equal(table->piece(&report, &place, 1, &t.sink), TOLD_SOME);
+	change();
+	assert_int_equal(table->piece(&report, &place, 100, &t.sink), TOLD_ALL);
+	table_leave(&place);
+	assert_string_equal(t.text.p, expected);
+	strbuf_fini(&t.text);
+}
+
+static void drop_zoo(void)
+{
+	registry_drop_database(hub.registry, registry_find_database(hub.registry, SLICE_LIT("zoo")));
+}
+
+static void drop_pool(void)
+{
+	registry_drop_pool(hub.registry, fixture_pool("two", "ann"));
+}
+
+static void drop_user(void)
+{
+	registry_drop_user(hub.registry, registry_find_user(hub.registry, SLICE_LIT("zoe")));
+}
+
+static void drop_host(void)
+{
+	registry_reload(hub.registry, fixture_conf("[databases]\nsock =\n[pgbouncer]\n"));
+}
+
+static struct stmt *dropped;
+
+static void drop_statement(void)
+{
+	stmt_unref(hub.stmts, &dropped);
+}
+
+static void what_goes_while_a_table_is_told_is_left_out(void **state)
+{
+	struct stmt *stays[2];
+
+	(void)state;
+	fixture_pool("zoo", "ann");
+	assert_told_around(&table_databases, drop_zoo, "pgbouncer\nshop\nsock\ntwo\n");
+	fixture_pool("zoo", "ann");
+	fixture_pool("shop", "ann");
+	assert_told_around(&table_stats, drop_zoo, "pgbouncer\nshop\n");
+	fixture_pool("two", "ann");
+	assert_told_around(&table_pools, drop_pool, "pgbouncer\nshop\n");
+	registry_user(hub.registry, SLICE_LIT("zoe"));
+	assert_told_around(&table_users, drop_user, "ann\nbob\npgbouncer\n");
+	stays[0] = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("a"));
+	dropped = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("b"));
+	stays[1] = stmts_get(hub.stmts, NULL, STMT_SQL, SLICE_LIT("c"));
+	assert_told_around(&table_prepared_statements, drop_statement, "pgsluice_1\npgsluice_3\n");
+	stmt_unref(hub.stmts, &stays[0]);
+	stmt_unref(hub.stmts, &stays[1]);
+	assert_told_around(&table_hosts, drop_host, "/tmp:5432\n");
+}
+
+static void lists_count_what_the_tables_have(void **state)
+{
+	static const struct {
+		const char *name;
+		const struct table *table;
+	} lists[] = {{"databases|", &table_databases}, {"\nusers|", &table_users}, {"\npools|", &table_pools}};
+	struct text_sink all = {.sink.on_row = print_row, .ncolumns = 2};
+	struct stmt *made[3];
+
+	(void)state;
+	populate(made);
+	registry_user(hub.registry, SLICE_LIT("zoe"));
+	strbuf_init(&all.text);
+	assert_true(table_tell(&table_lists, &report, &all.sink));
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct text_sink t = {.sink.on_row = print_row, .ncolumns = 0};
+		const char *at = strstr(all.text.p, lists[i].name);
+
+		strbuf_init(&t.text);
+		tell_in_pieces(lists[i].table, 100, &t);
+		assert_non_null(at);
+		assert_int_equal(atoi(at + strlen(lists[i].name)), t.text.n);
+		strbuf_fini(&t.text);
+	}
+	strbuf_fini(&all.text);
+	for (unsigned i = 0; i < 3; i++)
+		stmt_unref(hub.stmts, &made[i]);
+}
+
 static void totals_keep_what_removed_databases_had(void **state)
 {
 	(void)state;
-	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+	fixture_pool("two", "ann")->stats.now = (struct stats){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 	console.now.query_count = 1;
 	registry_reload(hub.registry, fixture_conf("[databases]\nshop = host=h\n[pgbouncer]\n"));
 	assert_rows(&table_totals,
@@ -231,13 +390,115 @@ static void totals_keep_what_removed_databases_had(void **state)
 	assert_rows(&table_stats_totals, "pgbouncer|0|0|1|0|0|0|0|0|0|0|0\n");
 }
 
+static void pools_tell_how_well_they_do(void **state)
+{
+	struct pool *pool = fixture_pool("two", "bob");
+	struct pool_counts *c = &pool_session(pool)->counts;
+
+	(void)state;
+	fixture_server(pool, POOL_SERVER_ACTIVE);
+	fixture_server(pool, POOL_SERVER_IDLE);
+	pool->stats.now.pool_hits = 10;
+	pool->stats.now.pool_misses = 3;
+	pool->stats.now.server_assignment_count = 12;
+	c->created = 4;
+	c->closed[SERVER_END_LIFETIME] = c->closed[SERVER_END_KILL] = 1;
+	c->client_closes[CLOSE_QUERY_TIMEOUT] = 5;
+	c->client_closes[CLOSE_CLIENT_QUIT] = 6;
+	c->login_failures[CLOSE_LOGIN_TIMEOUT_DOWN] = 7;
+	c->pins[PIN_PIPELINE] = 8;
+	fixture_pool("shop", "cid");
+	assert_rows(&table_pool_stats,
+		    "shop|cid|0|0|0|20|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
+		    "two|bob|1|1|0|7|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
+	assert_rows(&table_pool_events,
+		    "two|bob|server_closed|LIFETIME|server lifetime over|1\n"
+		    "two|bob|server_closed|KILL|database removed|1\n"
+		    "two|bob|client_closed|CLIENT_QUIT|client close request|6\n"
+		    "two|bob|client_closed|QUERY_TIMEOUT|query_timeout|5\n"
+		    "two|bob|login_failed|LOGIN_TIMEOUT_DOWN|client_login_timeout (server down)|7\n"
+		    "two|bob|pinned|PIPELINE|the client has asked for more already|8\n");
+}
+
+static void a_pool_that_opens_more_than_it_gives_out_reuses_nothing(void **state)
+{
+	struct pool *pool = fixture_pool("two", "bob");
+
+	(void)state;
+	pool_session(pool)->counts.created = 3;
+	pool->stats.now.server_assignment_count = 2;
+	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
+}
+
+static void latencies_are_of_all_pools_and_of_each(void **state)
+{
+	struct pool *one = fixture_pool("two", "bob"), *other = fixture_pool("shop", "ann");
+
+	(void)state;
+	for (int i = 0; i < 98; i++)
+		pool_record(one, LATENCY_QUERY, 40);
+	pool_record(other, LATENCY_QUERY, 5);
+	pool_turn_stats(other);
+	pool_record(other, LATENCY_QUERY, 70000);
+	pool_record(other, LATENCY_LOGIN, 9);
+	assert_rows(&table_latency,
+		    "~|~|wait|0|~|~|~|~|~|~\n"
+		    "~|~|query|100|43|43|43|70000|70000|739\n"
+		    "~|~|transaction|0|~|~|~|~|~|~\n"
+		    "~|~|connect|0|~|~|~|~|~|~\n"
+		    "~|~|login|1|9|9|9|9|9|9\n"
+		    "shop|ann|query|2|5|70000|70000|70000|70000|35002\n"
+		    "shop|ann|login|1|9|9|9|9|9|9\n"
+		    "two|bob|query|98|40|40|40|40|40|40\n");
+	pool_turn_stats(one);
+	pool_turn_stats(one);
+	pool_turn_stats(other);
+	pool_turn_stats(other);
+	assert_rows(&table_latency,
+		    "~|~|wait|0|~|~|~|~|~|~\n"
+		    "~|~|query|0|~|~|~|~|~|~\n"
+		    "~|~|transaction|0|~|~|~|~|~|~\n"
+		    "~|~|connect|0|~|~|~|~|~|~\n"
+		    "~|~|login|0|~|~|~|~|~|~\n");
+}
+
+static struct client *client_named(enum client_state state, const char *name)
+{
+	struct client *c = fixture_client(state, "shop", "ann");
+	int i = params_find(hub.params, SLICE_LIT("application_name"));
+
+	assert_true(paramset_change(hub.params, &c->params, (size_t)i, slice_of(name)));
+	return c;
+}
+
+static void applications_come_by_transactions_and_the_others_last(void **state)
+{
+	struct client *few = client_named(CLIENT_IDLE, "few"), *many = client_named(CLIENT_ACTIVE, "many");
+	struct application *app;
+
+	(void)state;
+	app = applications_of(hub.applications, few->params);
+	app->transactions = 1;
+	app->queries = 2;
+	app->wait_time = 3;
+	applications_of(hub.applications, many->params)->transactions = 10;
+	hub.applications->places[0].query_time = 7;
+	client_named(CLIENT_WAITING, "many");
+	client_named(CLIENT_CONSOLE, "many");
+	client_named(CLIENT_IDLE, "has run nothing");
+	assert_rows(&table_applications,
+		    "many|2|10|0|0|0|0\n"
+		    "few|1|1|2|0|0|3\n"
+		    "other|1|0|0|0|7|0\n");
+}
+
 static void the_line_for_the_log_has_pgbouncers_wording(void **state)
 {
 	struct pool *pool = fixture_pool("shop", "ann");
 	struct strbuf line;
 
 	(void)state;
-	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0};
+	pool->stats.now = (struct stats){20, 30, 40, 50, 60, 3000, 8000, 400, 70, 80, 90, 0, 0, 0, 0, 0};
 	stats_turn(&pool->stats);
 	strbuf_init(&line);
 	stats_line_print(&hub, &line);
@@ -348,7 +609,30 @@ static void a_time_is_local_and_names_its_zone(void **state)
 	assert_true(slice_is(text, "2026-03-01 12:00:07 UTC"));
 }
 
-static void hosts_are_those_that_databases_name(void **state)
+static void times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks(void **state)
+{
+	/* The end of summer time in 2026, and the first minute. */
+	static const time_t around[] = {1792890000, 0};
+	char room[CELL_ROOM], expected[CELL_ROOM];
+
+	(void)state;
+	setenv("TZ", "Europe/Berlin", 1);
+	tzset();
+	for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+		for (time_t t = around[i] - 7200; t <= around[i] + 7200; t += 29) {
+			const struct cell cell = {.kind = CELL_TIME, .number = t * (int64_t)CLOCK_SECOND};
+			struct tm tm;
+
+			localtime_r(&t, &tm);
+			strftime(expected, sizeof(expected), "%Y-%m-%d %H:%M:%S %Z", &tm);
+			assert_string_equal(cell_print(&cell, room).p, expected);
+		}
+	}
+	setenv("TZ", "UTC", 1);
+	tzset();
+}
+
+static void hosts_are_those_that_databases_name_in_their_order(void **state)
 {
 	struct host *first = registry_database(hub.registry, SLICE_LIT("two"))->hosts[0];
 	struct host *second = registry_database(hub.registry, SLICE_LIT("two"))->hosts[1];
@@ -361,10 +645,10 @@ static void hosts_are_those_that_databases_name(void **state)
 	second->breaker.is_open = true;
 	failure_set(&second->failure, "08001", "connect failed", "Host \"127.0.0.2\".", NULL, false);
 	assert_rows(&table_hosts,
-		    "127.0.0.1:5999|up|unknown|0|~|~|~|0|0\n"
+		    "/tmp:5432|up|unknown|0|~|~|~|0|0\n"
 		    "127.0.0.1:5432|up|primary|0|~|~|~|2|3\n"
-		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n"
-		    "/tmp:5432|up|unknown|0|~|~|~|0|0\n");
+		    "127.0.0.1:5999|up|unknown|0|~|~|~|0|0\n"
+		    "127.0.0.2:5432|down|unknown|7|connect failed|Host \"127.0.0.2\".|~|0|0\n");
 }
 
 static void a_host_that_was_not_asked_is_unknown(void **state)
@@ -580,12 +864,20 @@ int main(void)
 		TEST(pools_count_their_clients_and_servers),
 		TEST(stats_are_summed_over_a_databases_pools),
 		TEST(averages_are_of_the_last_whole_period),
+		TEST(however_small_its_pieces_are_a_table_is_the_same),
+		TEST(what_goes_while_a_table_is_told_is_left_out),
+		TEST(lists_count_what_the_tables_have),
 		TEST(totals_keep_what_removed_databases_had),
+		TEST(pools_tell_how_well_they_do),
+		TEST(a_pool_that_opens_more_than_it_gives_out_reuses_nothing),
+		TEST(latencies_are_of_all_pools_and_of_each),
+		TEST(applications_come_by_transactions_and_the_others_last),
 		TEST(the_line_for_the_log_has_pgbouncers_wording),
 		TEST(clients_are_those_who_have_logged_in),
 		TEST(servers_show_what_postgresql_calls_them),
 		TEST(a_time_is_local_and_names_its_zone),
-		TEST(hosts_are_those_that_databases_name),
+		TEST(times_read_as_strftime_writes_them_across_minutes_and_changes_of_clocks),
+		TEST(hosts_are_those_that_databases_name_in_their_order),
 		TEST(a_host_that_was_not_asked_is_unknown),
 		TEST(what_a_pool_needs_is_known_after_some_samples),
 		TEST(who_waits_is_told_what_for_and_why),

@@ -27,7 +27,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	fixture_open("[databases]\n[pgbouncer]\npeer_id = 772\n[peers]\n");
-	memset(hub.cancel_secret, 's', sizeof(hub.cancel_secret));
+	memset(&hub.cancel_secret, 's', sizeof(hub.cancel_secret));
 	return 0;
 }
 
@@ -118,7 +118,7 @@ static void another_process_makes_other_keys(void **state)
 	size_t n = cancel_key_print(c, key);
 
 	(void)state;
-	memset(hub.cancel_secret, 't', sizeof(hub.cancel_secret));
+	memset(&hub.cancel_secret, 't', sizeof(hub.cancel_secret));
 	assert_null(found(key, n));
 }
 

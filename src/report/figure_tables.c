@@ -1,0 +1,186 @@
+/*
+ * POOL_STATS, POOL_EVENTS, LATENCY: how well pools do what they are for.
+ */
+#include "report/tables.h"
+
+#include "base/clock.h"
+#include "report/subjects.h"
+#include "session/server.h"
+
+#define DATABASE(pool) cell_slice(atom_slice((pool)->database->name))
+#define USER(pool) cell_slice(atom_slice((pool)->user->name))
+#define COUNT(value) cell_number((int64_t)(value))
+
+/* --- POOL_STATS --- */
+
+/*
+ * A hit is a client that got an idle server at once, a miss one that had to
+ * wait, for however short. reuse_ratio says how often a server was given out
+ * for each time one was opened: 1 - created / assignments. It falls when
+ * connections are opened and closed for few clients each; that clients wait
+ * for each other leaves it alone.
+ */
+#define POOL_STATS_COLUMNS(X)                                                                      \
+	X(database, TEXT, DATABASE(p))                                                             \
+	X(user, TEXT, USER(p))                                                                     \
+	X(active, INT4, COUNT(p->nservers[POOL_SERVER_ACTIVE]))                                    \
+	X(idle, INT4, COUNT(p->nservers[POOL_SERVER_IDLE]))                                        \
+	X(waiting, INT4, COUNT(p->nwaiting + p->nlogins))                                          \
+	X(limit, INT4, COUNT(p->settings.size))                                                    \
+	X(hits, INT8, COUNT(p->stats.now.pool_hits))                                               \
+	X(misses, INT8, COUNT(p->stats.now.pool_misses))                                           \
+	X(created, INT8, COUNT(c->created))                                                        \
+	X(closed, INT8, COUNT(pool_counts_closed(c)))                                              \
+	X(open, INT4, COUNT(pool_server_count(p)))                                                 \
+	X(reuse_ratio, RATIO, reuse_cell(p))                                                       \
+	X(load_factor, RATIO, cell_ratio(p->nservers[POOL_SERVER_ACTIVE], p->settings.size))       \
+	X(oldest_wait_us, INT8, COUNT(pool_maxwait_us(p, clock_us())))                             \
+	X(client_closes, INT8, COUNT(pool_counts_client_closes(c)))                                \
+	X(login_failures, INT8, COUNT(pool_counts_login_failures(c)))                              \
+	X(timeouts, INT8, COUNT(pool_counts_timeouts(c)))                                          \
+	X(pins, INT8, COUNT(pool_counts_pins(c)))
+
+/* A pool may open more than it has ever given out: a minimum that nobody asks for, or attempts that fail. */
+static struct cell reuse_cell(const struct pool *pool)
+{
+	uint64_t created = pool_session(pool)->counts.created, assigned = pool->stats.now.server_assignment_count;
+
+	return cell_ratio(created < assigned ? assigned - created : 0, assigned);
+}
+
+/* The console is no pool. */
+static bool pool_stats_row(const struct report *r, struct row_sink *sink, const struct subject *s)
+{
+	const struct pool *p = s->pool;
+	const struct pool_counts *c = p == NULL ? NULL : &pool_session(p)->counts;
+
+	(void)r;
+	if (p != NULL)
+		sink->on_row(sink, (const struct cell[]){POOL_STATS_COLUMNS(TABLE_CELL)});
+	return true;
+}
+
+static enum told pool_stats_piece(const struct report *r, struct table_place *place, unsigned most,
+				  struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, pool_stats_row);
+}
+
+static const struct column pool_stats_columns[] = {POOL_STATS_COLUMNS(TABLE_COLUMN)};
+const struct table table_pool_stats = TABLE_IN_PIECES("POOL_STATS", pool_stats_columns, pool_stats_piece);
+
+/* --- POOL_EVENTS --- */
+
+#define POOL_EVENTS_COLUMNS(X)          \
+	X(database, TEXT, DATABASE(p))  \
+	X(user, TEXT, USER(p))          \
+	X(event, TEXT, cell_text(event)) \
+	X(reason, TEXT, cell_text(reason)) \
+	X(message, TEXT, cell_text(message)) \
+	X(count, INT8, COUNT(count))
+
+/* What has never happened is left out. */
+static void event_row(struct row_sink *sink, const struct pool *p, const char *event, const char *reason,
+		      const char *message, uint64_t count)
+{
+	if (count > 0)
+		sink->on_row(sink, (const struct cell[]){POOL_EVENTS_COLUMNS(TABLE_CELL)});
+}
+
+static void tell_events(struct row_sink *sink, const struct pool *p)
+{
+	const struct pool_counts *c = &pool_session(p)->counts;
+
+	for (int i = SERVER_END_NONE + 1; i < SERVER_END_COUNT; i++)
+		event_row(sink, p, "server_closed", server_end_symbol(i), server_end_text(i), c->closed[i]);
+	for (int i = 0; i < CLOSE_REASON_COUNT; i++)
+		event_row(sink, p, "client_closed", close_reasons[i].symbol, close_reasons[i].text, c->client_closes[i]);
+	for (int i = 0; i < CLOSE_REASON_COUNT; i++)
+		event_row(sink, p, "login_failed", close_reasons[i].symbol, close_reasons[i].text, c->login_failures[i]);
+	for (int i = 0; i < PIN_COUNT; i++)
+		event_row(sink, p, "pinned", pin_symbol(i), pin_text(i), c->pins[i]);
+}
+
+static bool pool_events_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
+{
+	(void)r;
+	if (s->pool != NULL)
+		tell_events(sink, s->pool);
+	return true;
+}
+
+static enum told pool_events_piece(const struct report *r, struct table_place *place, unsigned most,
+				   struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, pool_events_rows);
+}
+
+static const struct column pool_events_columns[] = {POOL_EVENTS_COLUMNS(TABLE_COLUMN)};
+const struct table table_pool_events = TABLE_IN_PIECES("POOL_EVENTS", pool_events_columns, pool_events_piece);
+
+/* --- LATENCY --- */
+
+#define LATENCY_COLUMNS(X)                                          \
+	X(database, TEXT, p == NULL ? cell_null() : DATABASE(p))    \
+	X(user, TEXT, p == NULL ? cell_null() : USER(p))            \
+	X(kind, TEXT, cell_text(latency_name(kind)))                \
+	X(count, INT8, COUNT(h->count))                             \
+	X(p50, INT8, percentile_cell(h, 0.5))                       \
+	X(p90, INT8, percentile_cell(h, 0.9))                       \
+	X(p99, INT8, percentile_cell(h, 0.99))                      \
+	X(p99_9, INT8, percentile_cell(h, 0.999))                   \
+	X(max, INT8, percentile_cell(h, 1))                         \
+	X(mean, INT8, h->count == 0 ? cell_null() : COUNT(h->sum / h->count))
+
+static struct cell percentile_cell(const struct histogram *h, double share)
+{
+	return h->count == 0 ? cell_null() : COUNT(histogram_percentile(h, share));
+}
+
+static void latency_row(struct row_sink *sink, const struct pool *p, enum latency_kind kind, const struct histogram *h)
+{
+	sink->on_row(sink, (const struct cell[]){LATENCY_COLUMNS(TABLE_CELL)});
+}
+
+/* What nothing was recorded of is left out. */
+static void tell_latency(struct row_sink *sink, const struct pool *pool)
+{
+	for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
+		struct histogram h = {0};
+
+		histogram_add_recent(&h, &pool->latency[kind]);
+		if (h.count > 0)
+			latency_row(sink, pool, kind, &h);
+	}
+}
+
+/* Of all pools together: without database and user. */
+static void sum_latency_row(struct row_sink *sink, const struct registry *registry, enum latency_kind kind)
+{
+	struct pool *pool = NULL;
+	struct histogram h = {0};
+
+	while ((pool = registry_next_pool(registry, pool)) != NULL)
+		histogram_add_recent(&h, &pool->latency[kind]);
+	latency_row(sink, NULL, kind, &h);
+}
+
+static bool latency_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
+{
+	if (s->pool != NULL) {
+		tell_latency(sink, s->pool);
+	} else {
+		for (unsigned kind = 0; kind < LATENCY_KINDS; kind++)
+			sum_latency_row(sink, r->hub->registry, kind);
+	}
+	return true;
+}
+
+/* Times of this stats_period and the last, in microseconds. The console's place is that of the sums. */
+static enum told latency_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
+{
+	return subjects_piece(&subject_pools, r, place, most, sink, latency_rows);
+}
+
+static const struct column latency_columns[] = {LATENCY_COLUMNS(TABLE_COLUMN)};
+const struct table table_latency = TABLE_IN_PIECES("LATENCY", latency_columns, latency_piece);
