@@ -720,7 +720,6 @@ def test_who_says_nothing_or_little_is_cut_off_and_nobody_waits_for_him(make):
     pooler = make(http_max_connections=4)
     with contextlib.ExitStack() as stack, pooler.wire() as w:
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", pooler.http_port))) for _ in range(4)]
-        begun = time.monotonic()
         slow[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
         web = stack.enter_context(Http(pooler.http_port, timeout=120))
         web.connection.request("GET", "/livez")
@@ -739,7 +738,6 @@ def test_who_says_nothing_or_little_is_cut_off_and_nobody_waits_for_him(make):
         for _ in range(100):
             assert w.value("SELECT 1") == "1"
         assert web.connection.getresponse().status == 200
-        assert time.monotonic() - begun > 10
         dripping.join(60)
         assert not dripping.is_alive()
 
@@ -771,6 +769,10 @@ def test_nothing_is_answered_unless_it_is_asked_for(pooler):
         Http(9127 if pooler.config("http_port") != "9127" else free_port()).get("/livez")
 
 
+def test_on_the_loopback_no_password_crosses_a_network(shared):
+    assert "in the clear" not in shared.log()
+
+
 def test_an_address_that_is_taken_is_an_error_at_the_start(make):
     pooler = make()
     other = make(start=False, http_port=pooler.http_port)
@@ -787,6 +789,7 @@ def test_from_another_machine_one_has_to_log_in(pg, make):
     try:
         with network.near.inside():
             pooler = make(http_listen_addr="*", databases={"app": {"host": "10.213.0.9"}})
+            assert "passwords cross the network in the clear" in pooler.log()
             with Http(pooler.http_port) as web:
                 assert web.get("/metrics").status == 200
         with network.far.inside():

@@ -124,8 +124,8 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
 	assert_columns(&table_process, "key s, value q");
 	assert_columns(&table_pool_stats,
-		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
-		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
+		       "database s, user s, active i, idle i, waiting i, limit i, transactions q, queries q, hits q, "
+		       "misses q, created q, closed q, open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
 		       "timeouts q, pins q");
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
@@ -402,6 +402,8 @@ static void pools_tell_how_well_they_do(void **state)
 	(void)state;
 	fixture_server(pool, POOL_SERVER_ACTIVE);
 	fixture_server(pool, POOL_SERVER_IDLE);
+	pool->stats.now.xact_count = 20;
+	pool->stats.now.query_count = 30;
 	pool->stats.now.pool_hits = 10;
 	pool->stats.now.pool_misses = 3;
 	pool->stats.now.server_assignment_count = 12;
@@ -413,8 +415,8 @@ static void pools_tell_how_well_they_do(void **state)
 	c->pins[PIN_PIPELINE] = 8;
 	fixture_pool("shop", "cid");
 	assert_rows(&table_pool_stats,
-		    "shop|cid|0|0|0|20|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
-		    "two|bob|1|1|0|7|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
+		    "shop|cid|0|0|0|20|0|0|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
+		    "two|bob|1|1|0|7|20|30|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
 	assert_rows(&table_pool_events,
 		    "two|bob|server_closed|LIFETIME|server lifetime over|1\n"
 		    "two|bob|server_closed|KILL|database removed|1\n"
@@ -431,7 +433,7 @@ static void a_pool_that_opens_more_than_it_gives_out_reuses_nothing(void **state
 	(void)state;
 	pool_session(pool)->counts.created = 3;
 	pool->stats.now.server_assignment_count = 2;
-	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
+	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
 }
 
 static void latencies_are_of_all_pools_and_of_each(void **state)
