@@ -5,6 +5,8 @@
  * What to look at: a small fixed size is slow whenever there is load, a large
  * one whenever there is much; a size that is right for the server has to be
  * known. The adaptive one finds it, and holds few servers when few are needed.
+ *
+ *   make test/bench/adaptive/simulate && test/bench/adaptive/simulate
  */
 #include <stdio.h>
 
