@@ -3,6 +3,8 @@
  */
 #include "report/tables.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "report/subjects.h"
 #include "session/server.h"
@@ -144,44 +146,54 @@ static void latency_row(struct row_sink *sink, const struct pool *p, enum latenc
 	sink->on_row(sink, (const struct cell[]){LATENCY_COLUMNS(TABLE_CELL)});
 }
 
+/* To read the histograms of a pool takes as long as several other rows. */
+static unsigned pools_of_piece(unsigned most)
+{
+	return most / LATENCY_KINDS + (most % LATENCY_KINDS > 0);
+}
+
+/* Where the rows of pools go, and what they are added to. */
+struct latency_sink {
+	struct row_sink sink;
+	struct row_sink *to;
+	struct histogram *sums;          /* of each kind */
+};
+
 /* What nothing was recorded of is left out. */
-static void tell_latency(struct row_sink *sink, const struct pool *pool)
-{
-	for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
-		struct histogram h = {0};
-
-		histogram_add_recent(&h, pool->latency[kind]);
-		if (h.count > 0)
-			latency_row(sink, pool, kind, &h);
-	}
-}
-
-/* Of all pools together: without database and user. */
-static void sum_latency_row(struct row_sink *sink, const struct registry *registry, enum latency_kind kind)
-{
-	struct pool *pool = NULL;
-	struct histogram h = {0};
-
-	while ((pool = registry_next_pool(registry, pool)) != NULL)
-		histogram_add_recent(&h, pool->latency[kind]);
-	latency_row(sink, NULL, kind, &h);
-}
-
 static bool latency_rows(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
-	if (s->pool != NULL) {
-		tell_latency(sink, s->pool);
-	} else {
-		for (unsigned kind = 0; kind < LATENCY_KINDS; kind++)
-			sum_latency_row(sink, r->hub->registry, kind);
+	const struct latency_sink *l = (const struct latency_sink *)sink;
+
+	(void)r;
+	for (unsigned kind = 0; s->pool != NULL && kind < LATENCY_KINDS; kind++) {
+		struct histogram h = {0};
+
+		histogram_add_recent(&h, s->pool->latency[kind]);
+		histogram_add_recent(&l->sums[kind], s->pool->latency[kind]);
+		if (h.count > 0)
+			latency_row(l->to, s->pool, kind, &h);
 	}
 	return true;
 }
 
-/* Times of this stats_period and the last, in microseconds. The console's place is that of the sums. */
+/*
+ * Times of this stats_period and the last, in microseconds. Behind those of each pool, without database and user, those
+ * of all of them together: to add up all pools at a time would take too long.
+ */
 static enum told latency_piece(const struct report *r, struct table_place *place, unsigned most, struct row_sink *sink)
 {
-	return subjects_piece(&subject_pools, r, place, most, sink, latency_rows);
+	struct latency_sink l = {.to = sink};
+	enum told told;
+
+	if (place->sums == NULL)
+		place->sums = calloc(LATENCY_KINDS, sizeof(*l.sums));
+	l.sums = place->sums;
+	if (l.sums == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	told = subjects_piece(&subject_pools, r, place, pools_of_piece(most), &l.sink, latency_rows);
+	for (unsigned kind = 0; told == TOLD_ALL && kind < LATENCY_KINDS; kind++)
+		latency_row(sink, NULL, kind, &l.sums[kind]);
+	return told;
 }
 
 static const struct column latency_columns[] = {LATENCY_COLUMNS(TABLE_COLUMN)};
@@ -235,7 +247,7 @@ static bool latency_totals_rows(const struct report *r, struct row_sink *sink, c
 static enum told latency_totals_piece(const struct report *r, struct table_place *place, unsigned most,
 				      struct row_sink *sink)
 {
-	return subjects_piece(&subject_pools, r, place, most, sink, latency_totals_rows);
+	return subjects_piece(&subject_pools, r, place, pools_of_piece(most), sink, latency_totals_rows);
 }
 
 const struct table table_latency_totals =
