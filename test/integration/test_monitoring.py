@@ -223,12 +223,11 @@ def prometheus(pooler):
     """As the example has it, but more often, and with something to count between two looks."""
     config = yaml.safe_load(read(CONFIG))
     config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
-    config["rule_files"] = [RULES]
     [job] = config["scrape_configs"]
     assert job["static_configs"][0]["targets"] == ["127.0.0.1:9127"]
     job["static_configs"][0]["targets"] = [f"127.0.0.1:{pooler.http_port}"]
     do_all_that_is_counted(pooler)
-    prometheus = Prometheus(config)
+    prometheus = Prometheus(config, [RULES])
     try:
         eventually(lambda: prometheus.query('pgsluice_query_seconds_count{user="app"}'), "a first look")
         do_all_that_is_counted(pooler)
