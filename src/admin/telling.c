@@ -63,20 +63,27 @@ static void on_row(struct row_sink *sink, const struct cell *cells)
 	s->nrows++;
 }
 
-static enum told tell_piece(struct telling *t, const struct report *r, unsigned *budget, uint32_t *most,
-			    struct strbuf *out)
+/* More rows, or the last, into t->built, which is empty. False: out of memory. */
+static bool make_rows(struct telling *t, const struct report *r, unsigned *budget, uint32_t most)
 {
-	struct message_sink sink = {.sink.on_row = on_row, .telling = t, .out = out};
-	unsigned n = *budget < *most ? *budget : *most;
-	enum told told = t->table->piece(r, &t->place, n, &sink.sink);
+	struct message_sink sink = {.sink.on_row = on_row, .telling = t, .out = &t->built};
+	unsigned n = *budget < most ? *budget : most;
+	enum told told;
 
-	*budget -= told == TOLD_SOME ? n : sink.nrows;
-	*most -= sink.nrows;
-	return out->failed ? TOLD_OUT_OF_MEMORY : told;
+	strbuf_reset(&t->built);
+	t->taken = 0;
+	if (t->table->piece == NULL) {
+		t->is_made = table_tell(t->table, r, &sink.sink);
+		return t->is_made && !t->built.failed;
+	}
+	told = t->table->piece(r, &t->place, n, &sink.sink);
+	*budget -= table_looked_at(told, sink.nrows, n);
+	t->is_made = told == TOLD_ALL;
+	return told != TOLD_OUT_OF_MEMORY && !t->built.failed;
 }
 
 /* The rows that have been made, message by message. */
-static enum told hand_out(struct telling *t, uint32_t *most, struct strbuf *out)
+static void hand_out(struct telling *t, uint32_t *most, struct strbuf *out)
 {
 	const uint8_t *p = (const uint8_t *)t->built.p;
 	size_t start = t->taken;
@@ -87,34 +94,22 @@ static enum told hand_out(struct telling *t, uint32_t *most, struct strbuf *out)
 		t->taken += MSG_HEADER_SIZE + m.len;
 		(*most)--;
 	}
-	strbuf_add(out, t->built.p + start, t->taken - start);
-	if (out->failed)
-		return TOLD_OUT_OF_MEMORY;
-	return t->taken < t->built.n ? TOLD_SOME : TOLD_ALL;
+	if (t->taken > start)
+		strbuf_add(out, t->built.p + start, t->taken - start);
 }
 
-static bool build(struct telling *t, const struct report *r)
+static bool are_all_handed_out(const struct telling *t)
 {
-	struct message_sink sink = {.sink.on_row = on_row, .telling = t, .out = &t->built};
-
-	return table_tell(t->table, r, &sink.sink) && !t->built.failed;
+	return t->taken == t->built.n;
 }
 
 enum told telling_go_on(struct telling *t, const struct report *r, unsigned *budget, uint32_t *most,
 			struct strbuf *out)
 {
-	enum told told;
-
-	if (t->is_over)
-		return TOLD_ALL;
-	if (t->table->piece != NULL) {
-		told = tell_piece(t, r, budget, most, out);
-	} else {
-		if (!t->is_begun && !build(t, r))
-			return TOLD_OUT_OF_MEMORY;
-		told = t->built.n == 0 ? TOLD_ALL : hand_out(t, most, out);
-	}
-	t->is_begun = true;
-	t->is_over = told == TOLD_ALL;
-	return told;
+	if (are_all_handed_out(t) && !t->is_made && !make_rows(t, r, budget, *most))
+		return TOLD_OUT_OF_MEMORY;
+	hand_out(t, most, out);
+	if (out->failed)
+		return TOLD_OUT_OF_MEMORY;
+	return t->is_made && are_all_handed_out(t) ? TOLD_ALL : TOLD_SOME;
 }

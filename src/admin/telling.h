@@ -1,7 +1,8 @@
 /*
  * A table on its way to a client: its rows as messages, some at a time. Tables
  * that may be long are asked for rows when there is room for them; of all
- * others the rows are made at once, and kept until then.
+ * others the rows are made at once. What has been made and is not asked for yet
+ * is kept until then.
  */
 #pragma once
 #include "base/str.h"
@@ -19,7 +20,7 @@ struct telling {
 	struct table_place place;
 	struct strbuf built;             /* rows made and not handed out yet are those behind `taken` */
 	size_t taken;
-	bool is_begun, is_over;
+	bool is_made;                    /* there are no more behind them */
 };
 
 /* Nothing is read yet. To be ended by telling_end(). */

@@ -32,7 +32,7 @@ static void add(struct histogram *sum, const struct histogram_period *p)
 
 void histogram_turn(struct histogram_history *h)
 {
-	if (h->current.count == 0 && h->last.count == 0)
+	if (h == NULL || (h->current.count == 0 && h->last.count == 0))
 		return;
 	add(&h->past, &h->current);
 	h->last = h->current;
@@ -41,12 +41,16 @@ void histogram_turn(struct histogram_history *h)
 
 void histogram_add_recent(struct histogram *sum, const struct histogram_history *h)
 {
+	if (h == NULL)
+		return;
 	add(sum, &h->last);
 	add(sum, &h->current);
 }
 
 void histogram_add_total(struct histogram *sum, const struct histogram_history *h)
 {
+	if (h == NULL)
+		return;
 	add(sum, &h->current);
 	sum->count += h->past.count;
 	sum->sum += h->past.sum;

@@ -26,7 +26,7 @@ struct histogram_period {
 	uint32_t buckets[HISTOGRAM_BUCKETS];
 };
 
-/* All zero: nothing has been recorded. */
+/* All zero, or none at all (NULL) where it is read: nothing has been recorded. */
 struct histogram_history {
 	struct histogram_period current, last;
 	struct histogram past;           /* before `current` */

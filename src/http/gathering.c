@@ -224,14 +224,13 @@ enum told gathering_go_on(struct gathering *g, const struct report *report, unsi
 {
 	struct gathering_sink sink = {.sink.on_row = on_row, .g = g};
 	const struct table *table = g->source->table;
-	unsigned most = *left;
 	enum told told;
 
 	if (table->piece == NULL)
 		told = table_tell(table, report, &sink.sink) ? TOLD_ALL : TOLD_OUT_OF_MEMORY;
 	else
-		told = table->piece(report, &g->place, most, &sink.sink);
-	*left -= told == TOLD_SOME || sink.nrows > most ? most : sink.nrows;
+		told = table->piece(report, &g->place, *left, &sink.sink);
+	*left -= table_looked_at(told, sink.nrows, *left);
 	return g->labels.failed || g->ends.failed || g->values.failed ? TOLD_OUT_OF_MEMORY : told;
 }
 

@@ -120,16 +120,13 @@ static enum told tell_rows(struct teller *t, unsigned *left)
 	struct json_sink sink = {.sink.on_row = t->is_of_objects ? put_object : put_row,
 				 .json = &t->json,
 				 .table = t->table};
-	unsigned most = *left;
 	enum told told;
 
-	if (t->table->piece == NULL) {
+	if (t->table->piece != NULL)
+		told = t->table->piece(t->report, &t->place, *left, &sink.sink);
+	else
 		told = table_tell(t->table, t->report, &sink.sink) ? TOLD_ALL : TOLD_OUT_OF_MEMORY;
-		*left -= sink.nrows < most ? sink.nrows : most;
-		return told;
-	}
-	told = t->table->piece(t->report, &t->place, most, &sink.sink);
-	*left -= told == TOLD_SOME ? most : sink.nrows;
+	*left -= table_looked_at(told, sink.nrows, *left);
 	return told;
 }
 

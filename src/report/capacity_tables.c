@@ -88,6 +88,7 @@ const struct table table_capacity = TABLE("CAPACITY", capacity_columns, capacity
 	X(database, TEXT, cell_slice(s->name))                                               \
 	X(user, TEXT, cell_slice(s->user))                                                   \
 	X(pool_size, INT4, cell_number(p->settings.size))                                    \
+	X(working_size, INT4, p->working_size == 0 ? cell_null() : cell_number(p->working_size)) \
 	X(samples, INT4, cell_number(p->concurrency.nsamples))                               \
 	X(waited, INT4, cell_number(p->concurrency.nwaited))                                 \
 	X(held_mean, TEXT, cell_slice(print_hundredths(concurrency_mean(&p->concurrency), room, sizeof(room)))) \

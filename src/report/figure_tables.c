@@ -150,7 +150,7 @@ static void tell_latency(struct row_sink *sink, const struct pool *pool)
 	for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
 		struct histogram h = {0};
 
-		histogram_add_recent(&h, &pool->latency[kind]);
+		histogram_add_recent(&h, pool->latency[kind]);
 		if (h.count > 0)
 			latency_row(sink, pool, kind, &h);
 	}
@@ -163,7 +163,7 @@ static void sum_latency_row(struct row_sink *sink, const struct registry *regist
 	struct histogram h = {0};
 
 	while ((pool = registry_next_pool(registry, pool)) != NULL)
-		histogram_add_recent(&h, &pool->latency[kind]);
+		histogram_add_recent(&h, pool->latency[kind]);
 	latency_row(sink, NULL, kind, &h);
 }
 
@@ -224,7 +224,7 @@ static bool latency_totals_rows(const struct report *r, struct row_sink *sink, c
 	for (unsigned kind = 0; s->pool != NULL && kind < LATENCY_KINDS; kind++) {
 		struct histogram h = {0};
 
-		histogram_add_total(&h, &s->pool->latency[kind]);
+		histogram_add_total(&h, s->pool->latency[kind]);
 		if (h.count > 0)
 			latency_totals_row(sink, s->pool, kind, &h);
 	}

@@ -121,6 +121,15 @@ struct table {
 /* All rows at once, however the table tells them; false when out of memory. */
 bool table_tell(const struct table *table, const struct report *r, struct row_sink *sink);
 
+/*
+ * What a piece takes from a budget of `most`. Of one that did not end the table that is all of it; of one that did, what
+ * its rows say was looked at: a few of them may be of one look.
+ */
+static inline unsigned table_looked_at(enum told told, unsigned nrows, unsigned most)
+{
+	return told == TOLD_SOME || nrows > most ? most : nrows;
+}
+
 /* Ends the telling of a table in pieces, wherever it is. */
 void table_leave(struct table_place *place);
 

@@ -95,6 +95,14 @@ def test_every_part_of_it_has_its_table(make, visit):
     assert page.complaints() == []
 
 
+def test_what_is_not_known_is_no_number(make, visit):
+    pooler = make(databases={"app": {}, "gone": {"host": "127.0.0.1", "port": 1}})
+    use(pooler)
+    page = visit(pooler)
+    eventually(lambda: row(page, "#capacity-table", "127.0.0.1:1"), "the host that is not there has its row")
+    assert row(page, "#capacity-table", "127.0.0.1:1")[1:5] == ["– of –", "–", "–", "–"]
+
+
 def test_the_lines_move_with_what_happens(make, visit):
     pooler = make()
     use(pooler)

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 
 #include "admin/console.h"
+#include "admin/telling.h"
 #include "base/log.h"
+#include "report/tables.h"
 
 #include "../report/fixture.h"
 
@@ -217,6 +219,45 @@ static void what_is_closed_and_made_anew_meanwhile_is_told_at_most_once(void **s
 	disconnect(c, end);
 }
 
+/* So many rows of LATENCY are told, and no pool is looked at that the budget is not for. */
+static unsigned tell(struct telling *t, unsigned *budget, uint32_t most)
+{
+	const struct report report = {.hub = &hub};
+	uint32_t left = most;
+	unsigned before = *budget, rows;
+	struct strbuf out;
+
+	strbuf_init(&out);
+	assert_int_not_equal(telling_go_on(t, &report, budget, &left, &out), TOLD_OUT_OF_MEMORY);
+	rows = rows_in(out.p, out.n);
+	strbuf_fini(&out);
+	assert_in_range(rows, 0, most);
+	assert_int_equal(left, most - rows);
+	assert_in_range(*budget, 0, before);
+	return rows;
+}
+
+static void a_pool_with_several_rows_brings_no_more_of_them_than_are_asked_for(void **state)
+{
+	enum { POOLS = 10, KINDS = 2 };
+	unsigned total = 0, rows, budget = 100;
+	struct telling t;
+
+	(void)state;
+	for (int i = 0; i < POOLS; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "one%d", i);
+		pool_record(fixture_pool(name, "ann"), LATENCY_WAIT, 1);
+		pool_record(fixture_pool(name, "ann"), LATENCY_QUERY, 1);
+	}
+	telling_init(&t, &table_latency, 0);
+	while ((rows = tell(&t, &budget, 3)) > 0)
+		total += rows;
+	telling_end(&t);
+	assert_int_equal(total, POOLS * KINDS + LATENCY_KINDS);
+}
+
 static void a_client_that_goes_takes_its_stream_along(void **state)
 {
 	int end;
@@ -246,6 +287,7 @@ int main(void)
 		TEST(so_it_is_with_prepared_statements),
 		TEST(many_consoles_share_what_a_turn_makes),
 		TEST(what_is_closed_and_made_anew_meanwhile_is_told_at_most_once),
+		TEST(a_pool_with_several_rows_brings_no_more_of_them_than_are_asked_for),
 		TEST(a_client_that_goes_takes_its_stream_along),
 	};
 

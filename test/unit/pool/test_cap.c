@@ -621,9 +621,17 @@ static struct side *side_of(const struct pool *pool)
 	return (struct side *)((char *)pool - offsetof(struct side, pool));
 }
 
+static void drop_sides(void)
+{
+	for (unsigned i = 0; i < nsides; i++)
+		pool_fini(&sides[i].pool);
+	memset(sides, 0, sizeof(sides));
+	nsides = 0;
+}
+
 static void have_sides(unsigned n, unsigned max)
 {
-	memset(sides, 0, sizeof(sides));
+	drop_sides();
 	dice_state = 4711;
 	nsides = n;
 	now = NOW;
@@ -1130,7 +1138,16 @@ static void who_comes_late_is_given_what_is_guaranteed_to_him(void **state)
 	assert_true(sides[1].had_us > 9 * SECOND);
 }
 
-#define TEST(name) cmocka_unit_test_setup(name, set_up)
+static int tear_down(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < POOLS; i++)
+		pool_fini(&pools[i]);
+	drop_sides();
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {

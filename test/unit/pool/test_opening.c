@@ -68,6 +68,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	pool_unblock(&pool);
+	pool_fini(&pool);
 	for (unsigned i = 0; i < HOSTS; i++)
 		host_unref(&list[i]);
 	hosts_free(hosts);

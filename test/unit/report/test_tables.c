@@ -115,7 +115,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "host s, state s, max_connections i, reserved i, in_use i, in_use_by_pooler i, pools i, pools_limit q, "
 		       "instances i, needed q, percent q, recommended_pool_size i, checked_at T, advice s");
 	assert_columns(&table_capacity_pools,
-		       "database s, user s, pool_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
+		       "database s, user s, pool_size i, working_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
 	assert_columns(&table_capacity_use, "host s, application_name s, connections i");
 	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
 	assert_columns(&table_prepared_statements,
@@ -673,8 +673,8 @@ static void what_a_pool_needs_is_known_after_some_samples(void **state)
 	fixture_pool("shop", "bob");
 	for (unsigned i = 0; i < CONCURRENCY_ENOUGH; i++)
 		concurrency_note(&pool->concurrency, i < 5 ? 2 : 3, false);
-	assert_rows(&table_capacity_pools, "shop|bob|20|0|0|0.00|0|~\n"
-					   "two|ann|5|10|0|2.50|3|3\n");
+	assert_rows(&table_capacity_pools, "shop|bob|20|~|0|0|0.00|0|~\n"
+					   "two|ann|5|~|10|0|2.50|3|3\n");
 }
 
 static void who_waits_is_told_what_for_and_why(void **state)
