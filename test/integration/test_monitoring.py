@@ -223,12 +223,11 @@ def prometheus(pooler):
     """As the example has it, but more often, and with something to count between two looks."""
     config = yaml.safe_load(read(CONFIG))
     config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
-    config["rule_files"] = [RULES]
     [job] = config["scrape_configs"]
     assert job["static_configs"][0]["targets"] == ["127.0.0.1:9127"]
     job["static_configs"][0]["targets"] = [f"127.0.0.1:{pooler.http_port}"]
     do_all_that_is_counted(pooler)
-    prometheus = Prometheus(config)
+    prometheus = Prometheus(config, [RULES])
     try:
         eventually(lambda: prometheus.query('pgsluice_query_seconds_count{user="app"}'), "a first look")
         do_all_that_is_counted(pooler)
@@ -279,8 +278,8 @@ def selectors(expression):
 
 
 def test_selectors_are_found():
-    assert selectors('sum by (a) (rate(x_total{r=~"A|B", s="c"}[5m])) > 2 * avg_over_time(y:z[1h] offset 10m) and w') == [
-        'x_total{r=~"A",s="c"}', 'x_total{r=~"B",s="c"}', "y:z{}", "w{}"]
+    expression = 'sum by (a) (rate(x_total{r=~"A|B", s="c"}[5m])) > 2 * avg_over_time(y:z[1h] offset 10m) and w'
+    assert selectors(expression) == ['x_total{r=~"A",s="c"}', 'x_total{r=~"B",s="c"}', "y:z{}", "w{}"]
 
 
 @pytest.mark.parametrize("rule", alerts() + records(), ids=lambda rule: rule.get("alert") or rule["record"])
@@ -363,19 +362,45 @@ def test_a_pause_and_a_drain_are_told(make_pooler):
 
 def test_a_host_is_up_until_its_breaker_opens(make_pooler):
     pooler = make_pooler(databases={"app": {"host": "127.0.0.1", "port": 1}}, http_listen_addr="127.0.0.1",
-                         http_port=free_port(), server_login_retry="0.05s", client_login_timeout=30,
-                         query_wait_timeout=1)
+                         http_port=free_port(), breaker_failures=1000000, query_wait_timeout=1)
     pooler.http_port = pooler.settings["http_port"]
-    seen = {}
 
-    def state():
-        [row] = pooler.admin("SHOW HOSTS")
+    def state_and_value():
+        """Of one time: nothing has changed between the two looks at the state."""
+        [before] = pooler.admin("SHOW HOSTS")
         up = value(pooler, "pgsluice_host_up", address="127.0.0.1:1")
-        if pooler.admin("SHOW HOSTS")[0]["state"] == row["state"]:
-            seen.setdefault(row["state"], set()).add(up)
-        return row["state"]
+        [after] = pooler.admin("SHOW HOSTS")
+        return before["state"] == after["state"] and (after["state"], up)
 
-    assert state() == "up"
-    eventually(lambda: pooler.attempt().error is not None and state() == "down", "the breaker opens")
-    assert seen.pop("up") == {1} and seen.pop("down") == {0}
-    assert seen in ({}, {"failing": {1}})
+    assert state_and_value() == ("up", 1)
+    assert pooler.attempt().error is not None
+    eventually(lambda: state_and_value() == ("failing", 1), "the host fails")
+    pooler.reload(breaker_failures=1)
+    eventually(lambda: pooler.attempt().error is not None and state_and_value() == ("down", 0), "the breaker opens")
+
+
+def test_capacity_is_told_as_the_console_tells_it(pooler):
+    assert pooler.attempt().error is None
+    eventually(lambda: pooler.admin("SHOW CAPACITY")[0]["checked_at"], "the server has answered")
+    [row] = pooler.admin("SHOW CAPACITY")
+    assert row["state"] == "ok" and 0 < int(row["percent"]) < 85
+    for name, expected in (("ratio", int(row["percent"]) / 100), ("over", 0),
+                           ("max_connections", int(row["max_connections"])),
+                           ("reserved_connections", int(row["reserved"])),
+                           ("needed_connections", int(row["needed"]))):
+        assert value(pooler, f"pgsluice_capacity_{name}", host=row["host"]) == expected
+
+
+def test_pools_that_may_ask_for_more_than_there_is_are_told(make_pooler):
+    pooler = make_pooler(http_listen_addr="127.0.0.1", http_port=free_port(), default_pool_size=5000,
+                         capacity_check_interval=1)
+    pooler.http_port = pooler.settings["http_port"]
+    assert pooler.attempt().error is None
+
+    def told():
+        [row] = pooler.admin("SHOW CAPACITY")
+        return row["state"] == "over" and [value(pooler, f"pgsluice_capacity_{name}", host=row["host"])
+                                           for name in ("over", "ratio")]
+
+    over, ratio = eventually(told, "the check is over")
+    assert over == 1 and ratio > 1

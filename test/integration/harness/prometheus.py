@@ -14,9 +14,9 @@ from .system import as_account, eventually, free_port, give_away, stop_process
 
 
 class Prometheus:
-    """config: what would stand in prometheus.yml, with paths that need no directory of their own."""
+    """config: what would stand in prometheus.yml; files: copied beside it."""
 
-    def __init__(self, config):
+    def __init__(self, config, files=()):
         self.directory = tempfile.mkdtemp(prefix="prometheus-", dir="/tmp")
         give_away(self.directory)
         os.chmod(self.directory, 0o755)
@@ -25,6 +25,8 @@ class Prometheus:
         path = os.path.join(self.directory, "prometheus.yml")
         with open(path, "w") as f:
             yaml.safe_dump(config, f)
+        for name in files:
+            shutil.copy(name, self.directory)
         with open(self.log_file, "w") as log:
             self.process = subprocess.Popen(
                 ["prometheus", f"--config.file={path}", f"--web.listen-address=127.0.0.1:{self.port}",
