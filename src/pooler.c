@@ -48,7 +48,7 @@ struct pooler {
 	struct http *http;               /* NULL: none */
 	struct http_actions http_actions;
 	ev_signal on_hup, on_int, on_term, on_quit, on_usr1, on_usr2;
-	ev_timer stats, log;
+	ev_timer stats, latency, log;
 	struct notify notify;
 };
 
@@ -563,6 +563,20 @@ static void watch_signal(struct pooler *p, ev_signal *w, int number, void (*fn)(
 
 /* ------------------------------------------------------------------ statistics */
 
+/* Some pools in each turn of the loop, so that no query waits for all. */
+#define POOLS_A_TURN 100
+#define SECONDS_BETWEEN_TURNS 0.001
+
+static void on_latency(EV_P_ ev_timer *timer, int events)
+{
+	struct pooler *p = timer->data;
+
+	(void)loop;
+	(void)events;
+	if (!registry_turn_latency(p->hub.registry, POOLS_A_TURN))
+		ev_timer_stop(p->hub.loop->ev, timer);
+}
+
 static void on_stats(EV_P_ ev_timer *timer, int events)
 {
 	struct pooler *p = timer->data;
@@ -572,6 +586,7 @@ static void on_stats(EV_P_ ev_timer *timer, int events)
 	(void)events;
 	registry_turn_stats(p->hub.registry);
 	stats_turn(&p->console.stats);
+	ev_timer_again(p->hub.loop->ev, &p->latency);
 	if (!hub_settings(&p->hub)->log_stats)
 		return;
 	strbuf_init(&line);
@@ -704,6 +719,9 @@ static bool start(struct pooler *p, struct strbuf *error)
 	console_init(&p->console, &p->hub, &p->actions);
 	ev_init(&p->stats, on_stats);
 	p->stats.data = p;
+	ev_init(&p->latency, on_latency);
+	p->latency.data = p;
+	p->latency.repeat = SECONDS_BETWEEN_TURNS;
 	ev_init(&p->log, on_log_due);
 	p->log.data = p;
 	log_on_pending(wake_log, p);
@@ -769,6 +787,7 @@ static void stop_watching(struct pooler *p)
 	struct ev_loop *ev = p->hub.loop->ev;
 
 	ev_timer_stop(ev, &p->stats);
+	ev_timer_stop(ev, &p->latency);
 	ev_timer_stop(ev, &p->log);
 	ev_signal_stop(ev, &p->on_hup);
 	ev_signal_stop(ev, &p->on_int);

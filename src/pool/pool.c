@@ -48,9 +48,8 @@ void pool_record_first(struct pool *pool, enum latency_kind kind, uint64_t us)
 		histogram_record(pool->latency[kind], us);
 }
 
-void pool_turn_stats(struct pool *pool)
+void pool_turn_latency(struct pool *pool)
 {
-	stats_turn(&pool->stats);
 	for (size_t i = 0; i < LATENCY_KINDS; i++)
 		histogram_turn(pool->latency[i]);
 }

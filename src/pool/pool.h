@@ -167,8 +167,8 @@ static inline void pool_record(struct pool *pool, enum latency_kind kind, uint64
 		pool_record_first(pool, kind, us);
 }
 
-/* A period of the statistics has ended. */
-void pool_turn_stats(struct pool *pool);
+/* A period of the statistics has ended, for the histograms. */
+void pool_turn_latency(struct pool *pool);
 
 /* Those that have logged in. */
 static inline unsigned pool_open_count(const struct pool *pool)

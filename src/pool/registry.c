@@ -19,6 +19,7 @@ struct registry {
 	struct database *databases;
 	struct user *users;
 	struct all_pools pools;
+	struct database_pool *turning;   /* the next for which the period of histograms ends; NULL: none */
 	unsigned npools;
 	struct hosts *hosts;
 	struct cap cap;                  /* max_server_connections */
@@ -173,6 +174,8 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 		cap_leave(&dp->pool, (enum cap_kind)i);
 	stats_add_history(&dp->pool.database->gone, &dp->pool.stats);
 	HASH_DEL(dp->pool.database->pools, dp);
+	if (r->turning == dp)
+		r->turning = TAILQ_NEXT(dp, link);
 	TAILQ_REMOVE(&r->pools, dp, link);
 	r->npools--;
 	pool_fini(&dp->pool);
@@ -480,10 +483,20 @@ void registry_turn_stats(struct registry *r)
 	struct database_pool *dp;
 
 	TAILQ_FOREACH(dp, &r->pools, link)
-		pool_turn_stats(&dp->pool);
+		stats_turn(&dp->pool.stats);
 	for (struct database *db = r->databases; db != NULL; db = db->hh.next)
 		stats_turn(&db->gone);
 	stats_turn(&r->gone);
+	r->turning = TAILQ_FIRST(&r->pools);
+}
+
+bool registry_turn_latency(struct registry *r, unsigned most)
+{
+	for (; r->turning != NULL && most > 0; most--) {
+		pool_turn_latency(&r->turning->pool);
+		r->turning = TAILQ_NEXT(r->turning, link);
+	}
+	return r->turning != NULL;
 }
 
 const struct stats_history *registry_gone_stats(const struct registry *r)

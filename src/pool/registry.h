@@ -117,8 +117,12 @@ struct pool *database_next_pool(const struct database *db, struct pool *previous
 
 unsigned registry_pool_count(const struct registry *r);
 
-/* A period of the statistics has ended, for all that is counted here. */
+/*
+ * A period of the statistics has ended, for all that is counted here. For histograms it ends by and by, since they are
+ * large: each further call ends it for the next `most` pools; false: for all of them it has ended.
+ */
 void registry_turn_stats(struct registry *r);
+bool registry_turn_latency(struct registry *r, unsigned most);
 
 /* Of databases that have been dropped. */
 const struct stats_history *registry_gone_stats(const struct registry *r);

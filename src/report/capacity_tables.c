@@ -5,7 +5,6 @@
  */
 #include "report/tables.h"
 
-#include <limits.h>
 #include <stdlib.h>
 
 #include "pool/capacity_rule.h"
@@ -101,7 +100,10 @@ static struct slice print_hundredths(unsigned hundredths, char *room, size_t n)
 	return strbuf_slice(&text);
 }
 
-/* What is known of each host, found once for all pools. */
+/*
+ * What is known of each host, found once for all pools. A host may go while they are told: it is compared with those of
+ * a pool, and not looked at.
+ */
 struct host_shares {
 	size_t n;
 	struct host_share {
@@ -173,22 +175,22 @@ static bool tell_pool(const struct report *r, struct row_sink *sink, const struc
 	return true;
 }
 
-static bool capacity_pools_rows(const struct report *r, struct row_sink *sink)
+static enum told capacity_pools_piece(const struct report *r, struct table_place *place, unsigned most,
+				      struct row_sink *sink)
 {
-	struct host_shares *shares = find_shares(r->hub);
-	struct sharing_sink sharing = {.to = sink, .shares = shares};
-	struct table_place place = {0};
-	enum told told = TOLD_OUT_OF_MEMORY;
+	struct sharing_sink sharing = {.to = sink};
 
-	if (shares != NULL)
-		told = subjects_piece(&subject_pools, r, &place, UINT_MAX, &sharing.sink, tell_pool);
-	table_leave(&place);
-	free(shares);
-	return told == TOLD_ALL;
+	if (place->kept == NULL)
+		place->kept = find_shares(r->hub);
+	sharing.shares = place->kept;
+	if (sharing.shares == NULL)
+		return TOLD_OUT_OF_MEMORY;
+	return subjects_piece(&subject_pools, r, place, most, &sharing.sink, tell_pool);
 }
 
 static const struct column capacity_pools_columns[] = {CAPACITY_POOLS_COLUMNS(TABLE_COLUMN)};
-const struct table table_capacity_pools = TABLE("CAPACITY_POOLS", capacity_pools_columns, capacity_pools_rows);
+const struct table table_capacity_pools =
+	TABLE_IN_PIECES("CAPACITY_POOLS", capacity_pools_columns, capacity_pools_piece);
 
 /* --- CAPACITY_USE --- */
 

@@ -185,9 +185,9 @@ static enum told latency_piece(const struct report *r, struct table_place *place
 	struct latency_sink l = {.to = sink};
 	enum told told;
 
-	if (place->sums == NULL)
-		place->sums = calloc(LATENCY_KINDS, sizeof(*l.sums));
-	l.sums = place->sums;
+	if (place->kept == NULL)
+		place->kept = calloc(LATENCY_KINDS, sizeof(*l.sums));
+	l.sums = place->kept;
 	if (l.sums == NULL)
 		return TOLD_OUT_OF_MEMORY;
 	told = subjects_piece(&subject_pools, r, place, pools_of_piece(most), &l.sink, latency_rows);

@@ -105,6 +105,6 @@ bool table_tell(const struct table *table, const struct report *r, struct row_si
 void table_leave(struct table_place *place)
 {
 	free(place->notes);
-	free(place->sums);
+	free(place->kept);
 	*place = (struct table_place){0};
 }

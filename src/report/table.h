@@ -100,7 +100,8 @@ enum told { TOLD_SOME, TOLD_ALL, TOLD_OUT_OF_MEMORY };
 /* How far a table that is told in pieces has been told; all zero at the beginning. */
 struct table_place {
 	uint64_t at;
-	void *notes, *sums;          /* of the table's own, for table_leave() to free */
+	void *notes;                 /* of who goes through the rows, and what the table itself keeps: table_leave() frees both */
+	void *kept;
 };
 
 struct table {

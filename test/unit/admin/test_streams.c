@@ -142,6 +142,7 @@ static void so_it_is_with_databases_pools_and_users(void **state)
 	assert_int_equal(rows_of("show databases"), CLIENTS + 2);
 	assert_int_equal(rows_of("show pools"), CLIENTS + 1);
 	assert_int_equal(rows_of("show pool_stats"), CLIENTS);
+	assert_int_equal(rows_of("show capacity_pools"), CLIENTS);
 	assert_int_equal(rows_of("show users"), CLIENTS + 3);
 	assert_int_equal(rows_of("show stats"), CLIENTS + 1);
 	assert_int_equal(rows_of("show stats_totals"), CLIENTS + 1);

@@ -137,7 +137,7 @@ static void a_pool_that_has_never_served_has_no_histograms(void **state)
 	struct histogram sum = {0};
 
 	(void)state;
-	pool_turn_stats(&pool);
+	pool_turn_latency(&pool);
 	for (size_t i = 0; i < LATENCY_KINDS; i++) {
 		assert_null(pool.latency[i]);
 		histogram_add_recent(&sum, pool.latency[i]);

@@ -843,6 +843,43 @@ static void what_a_dropped_pool_has_counted_stays_with_its_database(void **state
 	assert_int_equal(registry_gone_stats(registry)->last.query_count, 17);
 }
 
+static unsigned recent(const struct pool *p)
+{
+	struct histogram h = {0};
+
+	histogram_add_recent(&h, p->latency[LATENCY_QUERY]);
+	return (unsigned)h.count;
+}
+
+static void histograms_turn_some_at_a_time_whoever_goes_meanwhile(void **state)
+{
+	enum { POOLS = 5, MOST = 2 };
+	struct pool *p[POOLS];
+
+	(void)state;
+	open_with("[databases]\n* = host=127.0.0.1\n[pgbouncer]\n");
+	assert_false(registry_turn_latency(registry, MOST));
+	for (int i = 0; i < POOLS; i++) {
+		const char name[] = {(char)('a' + i), '\0'};
+
+		p[i] = pool(name, "ann");
+		pool_record(p[i], LATENCY_QUERY, 1);
+	}
+	/* What is in neither this period nor the last one is recent no more. */
+	for (int period = 0; period < 2; period++) {
+		registry_turn_stats(registry);
+		assert_int_equal(recent(p[0]), 1);
+		assert_true(registry_turn_latency(registry, MOST));
+		/* The next in turn. */
+		if (period == 0)
+			registry_drop_pool(registry, p[MOST]);
+		registry_turn_latency(registry, MOST);
+		assert_false(registry_turn_latency(registry, MOST));
+	}
+	for (int i = 0; i < POOLS; i++)
+		assert_int_equal(i == MOST ? 0 : recent(p[i]), 0);
+}
+
 /* ------------------------------------------------------------------ reload */
 
 static void a_reload_puts_the_new_settings_in_force(void **state)
@@ -988,6 +1025,7 @@ int main(void)
 		TEST(a_pool_can_be_dropped_and_made_again),
 		TEST(a_user_can_be_dropped),
 		TEST(what_a_dropped_pool_has_counted_stays_with_its_database),
+		TEST(histograms_turn_some_at_a_time_whoever_goes_meanwhile),
 		TEST(a_database_has_the_hosts_of_its_entry_in_their_order),
 		TEST(databases_that_name_the_same_host_share_it),
 		TEST(an_automatic_database_has_the_hosts_of_the_star),

@@ -444,7 +444,7 @@ static void latencies_are_of_all_pools_and_of_each(void **state)
 	for (int i = 0; i < 98; i++)
 		pool_record(one, LATENCY_QUERY, 40);
 	pool_record(other, LATENCY_QUERY, 5);
-	pool_turn_stats(other);
+	pool_turn_latency(other);
 	pool_record(other, LATENCY_QUERY, 70000);
 	pool_record(other, LATENCY_LOGIN, 9);
 	assert_rows(&table_latency,
@@ -456,10 +456,10 @@ static void latencies_are_of_all_pools_and_of_each(void **state)
 		    "~|~|transaction|0|~|~|~|~|~|~\n"
 		    "~|~|connect|0|~|~|~|~|~|~\n"
 		    "~|~|login|1|9|9|9|9|9|9\n");
-	pool_turn_stats(one);
-	pool_turn_stats(one);
-	pool_turn_stats(other);
-	pool_turn_stats(other);
+	pool_turn_latency(one);
+	pool_turn_latency(one);
+	pool_turn_latency(other);
+	pool_turn_latency(other);
 	assert_rows(&table_latency,
 		    "~|~|wait|0|~|~|~|~|~|~\n"
 		    "~|~|query|0|~|~|~|~|~|~\n"
