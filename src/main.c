@@ -10,6 +10,7 @@
 
 #include <ares.h>
 #include <ev.h>
+#include <microhttpd.h>
 #include <openssl/crypto.h>
 
 #include "base/log.h"
@@ -67,6 +68,7 @@ static void print_version(void)
 	printf("libev %d.%d\n", ev_version_major(), ev_version_minor());
 	printf("adns: c-ares %s\n", ares_version(NULL));
 	printf("tls: %s\n", OpenSSL_version(OPENSSL_VERSION));
+	printf("http: libmicrohttpd %s\n", MHD_get_version());
 	if (notify_library() != NULL)
 		printf("systemd: %s\n", notify_library());
 }

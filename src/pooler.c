@@ -23,6 +23,7 @@
 #include "session/idle.h"
 #include "session/pause.h"
 #include "session/peers.h"
+#include "session/pool_sizes.h"
 #include "session/server.h"
 #include "session/shutdown.h"
 #include "session/sweep.h"
@@ -117,6 +118,7 @@ static bool on_pool(void *arg, struct pool *pool)
 	host_checks_note(&p->hub, pool->database);
 	pool->is_paused = pause_holds(&p->hub, pool->database);
 	idle_pool_set_up(pool);
+	pool_sizes_note(&p->hub, pool);
 	return true;
 }
 
@@ -805,6 +807,7 @@ void pooler_free(struct pooler *p)
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
 		capacity_stop(hub);
+		pool_sizes_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;
 		sweep_close_all(hub);

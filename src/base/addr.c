@@ -58,6 +58,13 @@ static void print_v4(const struct in_addr *v4, struct strbuf *out)
 	}
 }
 
+bool addr_is_loopback(const struct addr *a)
+{
+	if (a->family == AF_INET)
+		return ntohl(a->u.v4.s_addr) >> 24 == IN_LOOPBACKNET;
+	return a->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.v6);
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
 	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;

@@ -37,6 +37,9 @@ void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 void addr_of_peer(struct addr *a, int fd);
 void addr_of_self(struct addr *a, int fd);
 
+/* 127.0.0.0/8 or ::1. */
+bool addr_is_loopback(const struct addr *a);
+
 bool addr_eq(const struct addr *a, const struct addr *b);
 
 /* "10.0.0.7", "::1", "unix". */

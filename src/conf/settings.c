@@ -7,6 +7,7 @@
 #define LONGEST INT64_C(3153600000)    /* seconds: a century, so that now + timeout never overflows */
 
 static const char *const pool_mode_words[] = {"session", "transaction", "statement", NULL};
+static const char *const pool_size_mode_words[] = {"fixed", "adaptive", NULL};
 static const char *const auth_type_words[] = {"any", "trust", "plain", "md5", "scram-sha-256",
 					      "cert", "hba", "ldap", "pam", NULL};
 static const char *const tls_mode_words[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full", NULL};

@@ -9,13 +9,6 @@
 
 /* --- without logging in --- */
 
-static bool is_loopback(const struct addr *a)
-{
-	if (a->family == AF_INET)
-		return ntohl(a->u.v4.s_addr) >> 24 == 127;
-	return a->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->u.v6);
-}
-
 /* Without the port behind it, and the brackets around an IPv6 address. */
 static struct slice host_name(const char *host)
 {
@@ -47,7 +40,7 @@ static bool is_called_by_own_name(struct exchange *x)
 	if (!addr_any_from_ip(&a, name, 0))
 		return false;
 	addr_from_sockaddr(&addr, &a.u.sa);
-	return is_loopback(&addr);
+	return addr_is_loopback(&addr);
 }
 
 static bool is_forwarded(struct exchange *x)
@@ -60,7 +53,8 @@ enum access access_anonymous(const struct hub *hub, struct exchange *x)
 {
 	if (hub_settings(hub)->http_allow_anonymous)
 		return ACCESS_LOOK;
-	if (is_loopback(&x->visit->peer) && is_loopback(&x->visit->self) && is_called_by_own_name(x) && !is_forwarded(x))
+	if (addr_is_loopback(&x->visit->peer) && addr_is_loopback(&x->visit->self) && is_called_by_own_name(x) &&
+	    !is_forwarded(x))
 		return ACCESS_LOOK;
 	return ACCESS_NONE;
 }
@@ -79,8 +73,8 @@ enum access access_of_user(const struct hub *hub, const char *user)
 /* The exchange of a client that is asked for its password in the clear. */
 static bool is_password(struct client_auth *auth, const char *password)
 {
-	struct msg m = {.type = 'p', .len = (uint32_t)strlen(password) + 1, .have = (uint32_t)strlen(password) + 1,
-			.body = (const uint8_t *)password};
+	uint32_t n = (uint32_t)strlen(password) + 1;
+	struct msg m = {.type = 'p', .len = n, .have = n, .body = (const uint8_t *)password};
 	struct strbuf out;
 	bool ok;
 

@@ -75,6 +75,8 @@ static void add_sample(struct strbuf *out, const struct gathering *g, size_t row
 		add_seconds(out, value);
 	else if (m->reading == READ_RATIO)
 		add_fraction(out, value, CELL_RATIO_ONE, 4);
+	else if (m->reading == READ_PERCENT)
+		add_fraction(out, value, 100, 2);
 	else
 		strbuf_addf(out, "%lld", (long long)value);
 	strbuf_add_char(out, '\n');

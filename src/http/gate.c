@@ -26,7 +26,9 @@ struct gate_ticket {
 
 static bool digest(const struct gate *g, const char *login, uint8_t out[GATE_DIGEST_SIZE])
 {
-	return HMAC(EVP_sha256(), g->key, sizeof(g->key), (const unsigned char *)login, strlen(login), out, NULL) != NULL;
+	const unsigned char *text = (const unsigned char *)login;
+
+	return HMAC(EVP_sha256(), g->key, sizeof(g->key), text, strlen(login), out, NULL) != NULL;
 }
 
 static const char *find(const struct gate *g, const char *login)
@@ -179,11 +181,10 @@ enum gate_answer gate_login(struct gate *g, struct exchange *x, struct guest *gu
 	return GATE_KNOWN;
 }
 
-void gate_forget(struct gate *g, struct exchange *x)
+void gate_forget(struct exchange *x)
 {
 	struct gate_ticket *t = x->state;
 
-	(void)g;
 	if (t == NULL)
 		return;
 	leave(t);

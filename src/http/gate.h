@@ -5,7 +5,7 @@
  * Who was let in is remembered, by an HMAC of what was sent, until the
  * configuration changes. Anything else is checked, one in 50 ms, whoever sends
  * how many; the others stand in line, suspended. The answer to a failed one is
- * held back for auth_failure_delay.
+ * held back for auth_failure_delay, or for as long as the connection may take.
  */
 #pragma once
 #include <bsd/sys/queue.h>
@@ -47,7 +47,7 @@ enum gate_answer {
 enum gate_answer gate_login(struct gate *gate, struct exchange *x, struct guest *guest);
 
 /* The exchange is over. */
-void gate_forget(struct gate *gate, struct exchange *x);
+void gate_forget(struct exchange *x);
 
 /* The configuration has changed. */
 void gate_forget_all(struct gate *gate);

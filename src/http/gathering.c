@@ -94,12 +94,17 @@ static void add_labels(const struct gathering *g, const struct cell *cells, bool
 
 /* --- values --- */
 
+static bool is_one_of(const char *const words[2], struct slice text)
+{
+	return slice_is(text, words[0]) || (words[1] != NULL && slice_is(text, words[1]));
+}
+
 static int64_t read_cell(const struct metric *m, const struct cell *cell)
 {
 	int64_t number = cell->number;
 
 	if (m->reading == READ_WORD)
-		return cell->kind == CELL_TEXT && slice_is(cell->text, m->word);
+		return cell->kind == CELL_TEXT && is_one_of(m->words, cell->text);
 	if (cell->kind == CELL_NUMBER || cell->kind == CELL_RATIO ||
 	    (cell->kind == CELL_TEXT && slice_to_int64(cell->text, &number)))
 		return number;

@@ -1,11 +1,11 @@
 #include "http/routes.h"
 
-#include "base/clock.h"
 #include "base/json.h"
-#include "http/respond.h"
 #include "http/exposition.h"
+#include "http/health.h"
 #include "http/page.h"
 #include "http/request_json.h"
+#include "http/respond.h"
 #include "http/table_json.h"
 #include "report/readiness.h"
 #include "report/tables.h"
@@ -36,72 +36,12 @@ static enum MHD_Result readyz(const struct call *c)
 	return respond_built(c->x, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_TEXT, &text);
 }
 
-/* Of all pools. */
-static void put_counts(struct json *j, const struct hub *hub)
-{
-	unsigned nservers = 0, nwaiting = 0, npools = 0;
-	uint64_t longest = 0, now = clock_us();
-
-	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL;
-	     p = registry_next_pool(hub->registry, p), npools++) {
-		uint64_t wait = pool_maxwait_us(p, now);
-
-		nservers += pool_open_count(p);
-		nwaiting += p->nwaiting + p->nlogins;
-		longest = wait > longest ? wait : longest;
-	}
-	json_key(j, "pools");
-	json_integer(j, npools);
-	json_key(j, "clients");
-	json_integer(j, hub->nclients);
-	json_key(j, "waiting");
-	json_integer(j, nwaiting);
-	json_key(j, "longest_wait_us");
-	json_integer(j, (int64_t)longest);
-	json_key(j, "servers");
-	json_integer(j, nservers);
-}
-
-static void put_hosts(struct json *j, const struct hub *hub)
-{
-	const struct hosts *hosts = registry_hosts(hub->registry);
-	unsigned nhosts = 0, ndown = 0;
-
-	for (const struct host *h = hosts_next(hosts, NULL); h != NULL; h = hosts_next(hosts, h), nhosts++)
-		ndown += breaker_state(&h->breaker) != BREAKER_CLOSED;
-	json_key(j, "hosts");
-	json_integer(j, nhosts);
-	json_key(j, "hosts_down");
-	json_integer(j, ndown);
-}
-
 static enum MHD_Result health(const struct call *c)
 {
-	const struct hub *hub = c->site->hub;
-	struct strbuf out, why;
-	struct json j;
-	bool is_ready;
+	struct strbuf out;
 
 	strbuf_init(&out);
-	strbuf_init(&why);
-	json_init(&j, &out);
-	is_ready = readiness(hub, true, &why);
-	json_object_begin(&j);
-	json_key(&j, "status");
-	json_string(&j, is_ready ? SLICE_LIT("ok") : SLICE_LIT("unavailable"));
-	json_key(&j, "reason");
-	if (is_ready)
-		json_null(&j);
-	else
-		json_string(&j, strbuf_slice(&why));
-	json_key(&j, "version");
-	json_string(&j, slice_of(c->site->report->version));
-	json_key(&j, "uptime_us");
-	json_integer(&j, (int64_t)(clock_us() - hub->started_at));
-	put_counts(&j, hub);
-	put_hosts(&j, hub);
-	json_object_end(&j);
-	strbuf_fini(&why);
+	health_print(c->site->report, &out);
 	return respond_built(c->x, MHD_HTTP_OK, TYPE_JSON, &out);
 }
 
@@ -303,8 +243,8 @@ static enum MHD_Result respond_as(const struct call *c, const struct route *r)
 }
 
 /*
- * False: it has to wait. What is for everybody waits for no check. Who is refused a login is nobody, not even an
- * anonymous visitor.
+ * False: it has to wait. What is for everybody waits for no check. Who is
+ * refused a login is nobody, not even an anonymous visitor.
  */
 static bool identify(struct site *site, const struct route *r, struct exchange *x, struct guest *guest)
 {

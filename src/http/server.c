@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "http/certificate.h"
 #include "http/page.h"
@@ -114,7 +115,9 @@ static unsigned count_connections(const struct http *h)
 /* Whether those who come have to wait: there are as many as there may be, or one has just begun its handshake. */
 static bool is_busy(const struct http *h)
 {
-	return ev_is_active(&h->rest) || count_connections(h) >= (unsigned)hub_settings(h->site.hub)->http_max_connections;
+	unsigned most = (unsigned)hub_settings(h->site.hub)->http_max_connections;
+
+	return ev_is_active(&h->rest) || count_connections(h) >= most;
 }
 
 static void look_at_limit(struct http *h)
@@ -157,9 +160,8 @@ static enum MHD_Result on_request(void *arg, struct exchange *x)
 
 static void on_end(void *arg, struct exchange *x)
 {
-	struct http *h = arg;
-
-	gate_forget(&h->site.gate, x);
+	(void)arg;
+	gate_forget(x);
 }
 
 static void on_gone(void *arg)
@@ -230,6 +232,24 @@ static bool start_listening(struct http *h, struct inherited *inherited, struct 
 	return h->listeners != NULL;
 }
 
+/* Whoever logs in from elsewhere sends a password. */
+static void warn_of_clear_passwords(const struct http *h)
+{
+	int fds[INHERITED_MAX];
+	size_t n = listeners_descriptors(h->listeners, fds, INHERITED_MAX);
+
+	for (size_t i = 0; !h->front->has_tls && i < n && i < INHERITED_MAX; i++) {
+		struct addr self;
+
+		addr_of_self(&self, fds[i]);
+		if (addr_is_loopback(&self))
+			continue;
+		log_warning("http_listen_addr is not only this machine's loopback and http_tls_cert_file is not set: "
+			    "passwords cross the network in the clear");
+		return;
+	}
+}
+
 static bool start(struct http *h, struct inherited *inherited, struct strbuf *error)
 {
 	page_policy(&h->site.page_policy);
@@ -240,7 +260,10 @@ static bool start(struct http *h, struct inherited *inherited, struct strbuf *er
 	if (!http_prepare(h, hub_settings(h->site.hub), error))
 		return false;
 	put_in_front(h, &h->next);
-	return start_listening(h, inherited, error);
+	if (!start_listening(h, inherited, error))
+		return false;
+	warn_of_clear_passwords(h);
+	return true;
 }
 
 struct http *http_new(struct hub *hub, const struct report *report, const struct http_actions *actions,

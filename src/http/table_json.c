@@ -182,4 +182,3 @@ struct pieces *table_json_objects(const struct table *table, const struct report
 {
 	return new_teller(table, report, true);
 }
-

@@ -175,10 +175,30 @@ static void grant(struct pool *pool, struct pool_server *s, struct pool_client *
 		pool_server_enter(s, POOL_SERVER_ACTIVE);
 }
 
+/* pool_size itself is a bound on those that are there. */
+static bool is_limited(const struct pool *pool)
+{
+	return pool->working_size != 0 && (pool->settings.size == 0 || pool->working_size < pool->settings.size);
+}
+
+/* Whether clients may hold one more server, beside those that they will get in any case. */
+static bool may_hold(const struct pool *pool, unsigned coming)
+{
+	return !is_limited(pool) || pool_held_count(pool) + coming < pool->working_size;
+}
+
+/* Whether a server that comes back, or has logged in, may be held again. */
+static bool may_hold_again(const struct pool *pool, const struct pool_server *s)
+{
+	return !is_limited(pool) || pool_held_count(pool) + (s->state == POOL_SERVER_NEW) <= pool->working_size;
+}
+
 enum pool_answer pool_acquire(struct pool *pool, struct pool_client *c, uint64_t now, struct pool_server **server)
 {
 	struct pool_server *s = TAILQ_FIRST(&pool->idle);
 
+	if (!may_hold(pool, 0))
+		s = NULL;
 	*server = s;
 	c->pool = pool;
 	if (s != NULL && pool->nwaiting == 0 && !pool->is_paused && !needs_check(s, now)) {
@@ -190,7 +210,7 @@ enum pool_answer pool_acquire(struct pool *pool, struct pool_client *c, uint64_t
 	enqueue(pool, c, now);
 	if (s == NULL || pool->is_paused)
 		return POOL_QUEUED;
-	/* Those who wait already have a server under test or on its way each, or none is idle. */
+	/* Those who wait already have a server under test or on its way each, or none is to be had. */
 	pool_server_enter(s, POOL_SERVER_TESTED);
 	return POOL_QUEUED_TEST_ONE;
 }
@@ -213,7 +233,7 @@ void pool_forget(struct pool_client *c)
 struct pool_client *pool_release(struct pool_server *s, uint64_t now)
 {
 	struct pool *pool = s->pool;
-	struct pool_client *c = pool->is_paused ? NULL : TAILQ_FIRST(&pool->waiting);
+	struct pool_client *c = pool->is_paused || !may_hold_again(pool, s) ? NULL : TAILQ_FIRST(&pool->waiting);
 
 	if (c != NULL) {
 		grant(pool, s, c, now);
@@ -229,7 +249,7 @@ struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_serv
 	struct pool_client *c = TAILQ_FIRST(&pool->waiting);
 	struct pool_server *s = TAILQ_FIRST(&pool->idle);
 
-	if (c == NULL || s == NULL || pool->is_paused)
+	if (c == NULL || s == NULL || pool->is_paused || !may_hold(pool, 0))
 		return NULL;
 	grant(pool, s, c, now);
 	*server = s;
@@ -295,6 +315,8 @@ static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, 
 		return HOLD_RETRY;
 	if (pool->nservers[POOL_SERVER_NEW] >= pool->settings.connect_parallel)
 		return HOLD_CONNECTS;
+	if (!is_below_minimum(pool) && !may_hold(pool, pool->nservers[POOL_SERVER_NEW]))
+		return HOLD_POOL_SIZE_MODE;
 	if (!has_room(pool)) {
 		if (due == 0 || due > now || !has_need || !has_room_in_reserve(pool))
 			return HOLD_POOL_SIZE;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "conf/settings.h"
+#include "pool/adaptive.h"
 #include "pool/backoff.h"
 #include "pool/concurrency.h"
 #include "pool/latency.h"
@@ -63,6 +64,7 @@ struct pool_settings {
 	enum pool_mode mode;
 	unsigned size;                   /* 0: no bound */
 	unsigned min_size, reserve_size;
+	bool is_adaptive;                /* pool_size_mode */
 	unsigned connect_parallel;
 	bool round_robin;
 	unsigned guaranteed_size;        /* never given up to other pools */
@@ -89,6 +91,7 @@ struct pool_settings {
 	X(LOGIN, "login", "a server connection is being made")                                              \
 	X(CONNECTS, "server_connect_parallel", "as many server connections are being made as may be at a time") \
 	X(POOL_SIZE, "pool_size", "all server connections of the pool are in use")                          \
+	X(POOL_SIZE_MODE, "pool_size_mode", "clients hold as many server connections as the pool works with for now") \
 	X(MAX_DB, "max_db_connections", "the database has as many server connections as it may")            \
 	X(MAX_USER, "max_user_connections", "the user has as many server connections as he may")            \
 	X(MAX_ALL, "max_server_connections", "there are as many server connections as there may be")        \
@@ -138,6 +141,9 @@ struct pool {
 	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
 	struct concurrency concurrency;
+	unsigned working_size;           /* adaptive: so many servers may be held at a time; 0: all there are */
+	struct adaptive adaptive;
+	struct stats sized_at;           /* when working_size was decided last */
 	void *session;                   /* the session layer's part */
 	struct histogram_history *latency[LATENCY_KINDS]; /* NULL: nothing of this kind has been recorded */
 };
@@ -168,6 +174,12 @@ void pool_turn_latency(struct pool *pool);
 static inline unsigned pool_open_count(const struct pool *pool)
 {
 	return pool_server_count(pool) - pool->nservers[POOL_SERVER_NEW];
+}
+
+/* Those that clients hold, or that are checked or cleaned for them. */
+static inline unsigned pool_held_count(const struct pool *pool)
+{
+	return pool_open_count(pool) - pool->nservers[POOL_SERVER_IDLE];
 }
 
 /* A server joins in state NEW, changes its state, leaves. Only these touch counts and the list. */

@@ -35,6 +35,7 @@ static void set_up_pool(struct registry *r, struct pool *pool)
 
 	set->mode = (enum pool_mode)conf_effective(c, SETTING_pool_mode, db, user);
 	set->size = (unsigned)conf_effective(c, SETTING_default_pool_size, db, user);
+	set->is_adaptive = conf_effective(c, SETTING_pool_size_mode, db, user) == POOL_SIZE_ADAPTIVE;
 	set->min_size = (unsigned)conf_effective(c, SETTING_min_pool_size, db, user);
 	set->reserve_size = (unsigned)conf_effective(c, SETTING_reserve_pool_size, db, user);
 	set->query_wait_timeout_us = (uint64_t)conf_effective(c, SETTING_query_wait_timeout, db, user);

@@ -49,9 +49,9 @@ static void print_advice(const struct report *r, const struct capacity_finding *
 		strbuf_add_str(out, "not answered yet");
 }
 
-/* False: out of memory. */
-static bool tell_capacity(const struct report *r, struct row_sink *sink, const struct host *h)
+static bool capacity_row(const struct report *r, struct row_sink *sink, const struct subject *s)
 {
+	const struct host *h = s->host;
 	struct capacity_finding f;
 	struct strbuf advice;
 	bool ok;
@@ -68,18 +68,15 @@ static bool tell_capacity(const struct report *r, struct row_sink *sink, const s
 	return ok;
 }
 
-static bool capacity_rows(const struct report *r, struct row_sink *sink)
+/* One at a time: each looks at all pools. */
+static enum told capacity_piece(const struct report *r, struct table_place *place, unsigned most,
+				struct row_sink *sink)
 {
-	const struct hosts *hosts = registry_hosts(r->hub->registry);
-
-	for (const struct host *h = hosts_next(hosts, NULL); h != NULL; h = hosts_next(hosts, h))
-		if (!tell_capacity(r, sink, h))
-			return false;
-	return true;
+	return subjects_piece(&subject_hosts, r, place, most > 0 ? 1 : 0, sink, capacity_row);
 }
 
 static const struct column capacity_columns[] = {CAPACITY_COLUMNS(TABLE_COLUMN)};
-const struct table table_capacity = TABLE("CAPACITY", capacity_columns, capacity_rows);
+const struct table table_capacity = TABLE_IN_PIECES("CAPACITY", capacity_columns, capacity_piece);
 
 /* --- CAPACITY_POOLS --- */
 
@@ -87,6 +84,7 @@ const struct table table_capacity = TABLE("CAPACITY", capacity_columns, capacity
 	X(database, TEXT, cell_slice(s->name))                                               \
 	X(user, TEXT, cell_slice(s->user))                                                   \
 	X(pool_size, INT4, cell_number(p->settings.size))                                    \
+	X(working_size, INT4, p->working_size == 0 ? cell_null() : cell_number(p->working_size)) \
 	X(samples, INT4, cell_number(p->concurrency.nsamples))                               \
 	X(waited, INT4, cell_number(p->concurrency.nwaited))                                 \
 	X(held_mean, TEXT, cell_slice(print_hundredths(concurrency_mean(&p->concurrency), room, sizeof(room)))) \

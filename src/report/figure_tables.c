@@ -29,6 +29,8 @@
 	X(idle, INT4, COUNT(p->nservers[POOL_SERVER_IDLE]))                                        \
 	X(waiting, INT4, COUNT(p->nwaiting + p->nlogins))                                          \
 	X(limit, INT4, COUNT(p->settings.size))                                                    \
+	X(transactions, INT8, COUNT(p->stats.now.xact_count))                                      \
+	X(queries, INT8, COUNT(p->stats.now.query_count))                                          \
 	X(hits, INT8, COUNT(p->stats.now.pool_hits))                                               \
 	X(misses, INT8, COUNT(p->stats.now.pool_misses))                                           \
 	X(created, INT8, COUNT(c->created))                                                        \

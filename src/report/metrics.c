@@ -10,10 +10,14 @@
 	{.name = (name_), .type = METRIC_COUNTER, .help = (help_), .column = (column_), .reading = READ_MICROSECONDS}
 #define RATIO_GAUGE(name_, column_, help_) \
 	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_RATIO}
+#define PERCENT_GAUGE(name_, column_, help_) \
+	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_PERCENT}
 #define HISTOGRAM(name_, key_, help_) \
 	{.name = (name_), .type = METRIC_HISTOGRAM, .help = (help_), .column = (key_), .reading = READ_MICROSECONDS}
-#define WORD_GAUGE(name_, column_, word_, help_) \
-	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_WORD, .word = (word_)}
+#define EITHER_GAUGE(name_, column_, word_, other_, help_) \
+	{.name = (name_), .type = METRIC_GAUGE, .help = (help_), .column = (column_), .reading = READ_WORD, \
+	 .words = {(word_), (other_)}}
+#define WORD_GAUGE(name_, column_, word_, help_) EITHER_GAUGE(name_, column_, word_, NULL, help_)
 
 #define LABEL(name_) {.name = (name_)}
 #define FOLDED_LABEL(name_) {.name = (name_), .is_folded = true}
@@ -36,6 +40,9 @@ static const struct metric_label database_labels[] = {
 static const struct metric database_metrics[] = {
 	GAUGE("pgbouncer_databases_pool_size", "pool_size", "Maximum number of server connections"),
 	GAUGE("pgbouncer_databases_reserve_pool_size", "reserve_pool_size",
+	      "Maximum number of additional connections for this database"),
+	/* The column's name before PgBouncer 1.24, and the metric's since. */
+	GAUGE("pgbouncer_databases_reserve_pool", "reserve_pool_size",
 	      "Maximum number of additional connections for this database"),
 	GAUGE("pgbouncer_databases_max_connections", "max_connections",
 	      "Maximum number of allowed connections for this database"),
@@ -174,12 +181,27 @@ static const struct metric application_metrics[] = {
 
 static const struct metric_label host_labels[] = {LABEL("address")};
 static const struct metric host_metrics[] = {
-	WORD_GAUGE("pgsluice_host_up", "state", "up", "1 while the host's breaker is closed, else 0"),
+	EITHER_GAUGE("pgsluice_host_up", "state", "up", "failing", "1 while the host's breaker is closed, else 0"),
 	WORD_GAUGE("pgsluice_host_primary", "role", "primary", "1 if the host is known to be a primary, else 0"),
 	WORD_GAUGE("pgsluice_host_standby", "role", "standby", "1 if the host is known to be a standby, else 0"),
 	GAUGE("pgsluice_host_failures", "failures", "Failed connections to the host in a row"),
 	GAUGE("pgsluice_host_connecting", "connecting", "Connections to the host that are being made"),
 	GAUGE("pgsluice_host_servers", "servers", "Open server connections to the host"),
+};
+
+static const struct metric_label capacity_labels[] = {LABEL("host")};
+static const struct metric capacity_metrics[] = {
+	PERCENT_GAUGE("pgsluice_capacity_ratio", "percent",
+		      "What all instances' pools may open, of the server's slots that are not reserved"),
+	WORD_GAUGE("pgsluice_capacity_over", "state", "over",
+		   "1 if the pools may open more connections than the server has room for, else 0"),
+	GAUGE("pgsluice_capacity_max_connections", "max_connections", "The server's max_connections"),
+	GAUGE("pgsluice_capacity_reserved_connections", "reserved", "Slots that the server keeps for others"),
+	GAUGE("pgsluice_capacity_used_connections", "in_use", "Slots of the server in use, by whomever"),
+	GAUGE("pgsluice_capacity_own_connections", "in_use_by_pooler", "Slots of the server in use by this pooler"),
+	GAUGE("pgsluice_capacity_needed_connections", "needed", "Connections that all instances' pools may open together"),
+	GAUGE("pgsluice_capacity_recommended_pool_size", "recommended_pool_size",
+	      "What size the pools of one instance ought to have"),
 };
 
 static const struct metric_label close_labels[] = {LABEL("reason")};
@@ -198,14 +220,27 @@ static const struct metric memory_metrics[] = {
 	GAUGE("pgsluice_memory_bytes", "memtotal", "Memory that a cache has taken"),
 };
 
+static const struct metric state_metrics[] = {
+	WORD_GAUGE("pgsluice_paused", "paused", "yes", "1 while all databases are paused, else 0"),
+	WORD_GAUGE("pgsluice_suspended", "suspended", "yes", "1 while the program is suspended, else 0"),
+};
+
+/* The exporter tells of the pooler's process as pgbouncer_process_, everybody of the one that is asked as process_. */
+#define PROCESS_METRICS(prefix)                                                                            \
+	SECONDS_GAUGE(prefix "process_start_time_seconds", "start_time_us",                                \
+		      "Start time of the process since unix epoch in seconds"),                            \
+	SECONDS_COUNTER(prefix "process_cpu_seconds_total", "cpu_us",                                      \
+			"Total user and system CPU time spent in seconds"),                                \
+	GAUGE(prefix "process_virtual_memory_bytes", "virtual_memory_bytes", "Virtual memory size in bytes"), \
+	GAUGE(prefix "process_resident_memory_bytes", "resident_memory_bytes", "Resident memory size in bytes"), \
+	GAUGE(prefix "process_open_fds", "open_fds", "Number of open file descriptors"),                   \
+	GAUGE(prefix "process_max_fds", "max_fds", "Maximum number of open file descriptors")
+
 static const struct metric process_metrics[] = {
-	SECONDS_GAUGE("process_start_time_seconds", "start_time_us",
-		      "Start time of the process since unix epoch in seconds"),
-	SECONDS_COUNTER("process_cpu_seconds_total", "cpu_us", "Total user and system CPU time spent in seconds"),
-	GAUGE("process_virtual_memory_bytes", "virtual_memory_bytes", "Virtual memory size in bytes"),
-	GAUGE("process_resident_memory_bytes", "resident_memory_bytes", "Resident memory size in bytes"),
-	GAUGE("process_open_fds", "open_fds", "Number of open file descriptors"),
-	GAUGE("process_max_fds", "max_fds", "Maximum number of open file descriptors"),
+	GAUGE("pgsluice_ready", "ready", "1 while /readyz says that new clients should be sent here, else 0"),
+	GAUGE("pgsluice_draining", "draining", "1 while the program sends its clients away to end, else 0"),
+	PROCESS_METRICS(""),
+	PROCESS_METRICS("pgbouncer_"),
 };
 
 #define LIST(labels_) .labels = (labels_), .nlabels = sizeof(labels_) / sizeof((labels_)[0])
@@ -226,9 +261,11 @@ const struct metric_source metric_sources[] = {
 	 .sum = "sum_us"},
 	{.table = &table_applications, LIST(application_labels), METRICS(application_metrics)},
 	{.table = &table_hosts, LIST(host_labels), METRICS(host_metrics)},
+	{.table = &table_capacity, LIST(capacity_labels), METRICS(capacity_metrics)},
 	{.table = &table_close_reasons, LIST(close_labels), METRICS(close_metrics)},
 	{.table = &table_prepared_stats, LIST(stats_labels), METRICS(prepared_metrics)},
 	{.table = &table_mem, LIST(memory_labels), METRICS(memory_metrics)},
+	{.table = &table_state, METRICS(state_metrics), .key = "key", .value = "value"},
 	{.table = &table_process, METRICS(process_metrics), .key = "key", .value = "value"},
 };
 const size_t metric_source_count = sizeof(metric_sources) / sizeof(metric_sources[0]);

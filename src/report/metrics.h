@@ -14,8 +14,11 @@
 
 enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
 
-/* What a cell means: the number itself; microseconds, told in seconds; a ratio; 1 if it reads as `word`, else 0. */
-enum metric_reading { READ_NUMBER, READ_MICROSECONDS, READ_RATIO, READ_WORD };
+/*
+ * What a cell means: the number itself; microseconds, told in seconds; a ratio; a percentage, told as a ratio; 1 if it
+ * reads as one of `words`, else 0.
+ */
+enum metric_reading { READ_NUMBER, READ_MICROSECONDS, READ_RATIO, READ_PERCENT, READ_WORD };
 
 struct metric {
 	const char *name;
@@ -24,7 +27,7 @@ struct metric {
 	/* The column; of a table whose rows have keys, the row's; NULL: 1 in any case. */
 	const char *column;
 	enum metric_reading reading;
-	const char *word;
+	const char *words[2];            /* the second may be NULL */
 };
 
 /* No source has more. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "report/readiness.h"
 #include "report/subjects.h"
 
 /* --- LISTS --- */
@@ -239,6 +240,8 @@ static void tell_process(const struct report *r, struct row_sink *sink, int64_t 
 	getrusage(RUSAGE_SELF, &usage);
 	read_memory(&size, &resident);
 	process_row(sink, "pid", getpid());
+	process_row(sink, "ready", readiness(r->hub, false, NULL));
+	process_row(sink, "draining", r->hub->shutdown == SHUTDOWN_DRAIN);
 	process_row(sink, "start_time_us", clock_wall_of(r->hub->started_at));
 	process_row(sink, "cpu_us", microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime));
 	process_row(sink, "virtual_memory_bytes", size * page);

@@ -1,5 +1,6 @@
 #include "session/capacity.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@ struct host_capacity {
 	bool has_answer;
 	struct capacity_answer answer;
 	unsigned own;                    /* servers that pools had then */
+	unsigned share;                  /* of this pooler, by that answer */
 	uint64_t answered_at;
 	enum capacity_state told;        /* in the log */
 };
@@ -77,6 +79,13 @@ bool capacity_find(const struct hub *hub, const struct host *host, struct capaci
 	return true;
 }
 
+unsigned capacity_share(const struct host *host)
+{
+	const struct host_capacity *c = capacity_of(host);
+
+	return c == NULL || !c->has_answer ? UINT_MAX : c->share;
+}
+
 /* ------------------------------------------------------------------ what the log hears */
 
 static void tell(struct host_capacity *c, const struct capacity_finding *f)
@@ -93,11 +102,14 @@ static void tell(struct host_capacity *c, const struct capacity_finding *f)
 }
 
 /* What is well from the beginning need not be told. */
-static void tell_if_new(struct host_capacity *c)
+static void look(struct host_capacity *c)
 {
 	struct capacity_finding f;
 
-	if (!capacity_find(c->hub, c->host, &f) || !f.has_answer || f.verdict.state == c->told)
+	if (!capacity_find(c->hub, c->host, &f) || !f.has_answer)
+		return;
+	c->share = f.verdict.share;
+	if (f.verdict.state == c->told)
 		return;
 	if (f.verdict.state != CAPACITY_OK || c->told != CAPACITY_UNKNOWN)
 		tell(c, &f);
@@ -127,7 +139,7 @@ static void on_answer(void *arg, const struct capacity_answer *answer)
 	c->answer = *answer;
 	c->own = c->host->nservers;
 	c->answered_at = clock_us();
-	tell_if_new(c);
+	look(c);
 	end_question(c);
 }
 
@@ -146,7 +158,7 @@ static void on_failure(void *arg, const struct connection_loss *loss)
 	fail(c, loss->sqlstate,
 	     loss->needs_password ? "the server asks for a password and none is known in the clear" : loss->text);
 	c->is_full = loss->sqlstate != NULL && strcmp(loss->sqlstate, SQLSTATE_FULL) == 0;
-	tell_if_new(c);
+	look(c);
 	end_question(c);
 }
 
@@ -263,12 +275,6 @@ static void on_again(EV_P_ ev_timer *timer, int events)
 	capacity_ask(timer->data);
 }
 
-/* A server that is being checked or cleaned is as good as held: nobody else can have it. */
-static unsigned held(const struct pool *pool)
-{
-	return pool_open_count(pool) - pool->nservers[POOL_SERVER_IDLE];
-}
-
 /* Not for a connection that is on its way, a RESUME, or a host that is down: more servers would be of use. */
 static bool is_waited_for(const struct pool *pool)
 {
@@ -282,7 +288,7 @@ static void on_sample(EV_P_ ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL; p = registry_next_pool(hub->registry, p))
-		concurrency_note(&p->concurrency, held(p), is_waited_for(p));
+		concurrency_note(&p->concurrency, pool_held_count(p), is_waited_for(p));
 }
 
 static void start(struct hub *hub, ev_timer *timer, void (*fn)(EV_P_ ev_timer *, int), uint64_t interval_us)

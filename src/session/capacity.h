@@ -56,3 +56,6 @@ struct capacity_finding {
 
 /* False: no database has it among its hosts. */
 bool capacity_find(const struct hub *hub, const struct host *host, struct capacity_finding *finding);
+
+/* The slots that all pools of this instance may have there, some to spare for others, by the last answer; UINT_MAX: not known. */
+unsigned capacity_share(const struct host *host);

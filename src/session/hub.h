@@ -106,6 +106,7 @@ struct hub {
 	uint64_t last_admitted;
 	struct drain drain;
 	struct capacity_checks capacity;
+	ev_timer sizes;                  /* see session/pool_sizes.h */
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */

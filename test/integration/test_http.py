@@ -7,14 +7,13 @@ import os
 import re
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from harness.http import Http, basic, trusting
+from harness.metrics import assert_promtool_is_content, of, samples
 from harness.netns import Network, Unavailable
 from harness.pg import PASSWORD
 from harness.pooler import Pooler, in_transaction, is_pgbouncer
@@ -25,25 +24,6 @@ if is_pgbouncer():
     pytest.skip("PgBouncer has no HTTP", allow_module_level=True)
 
 SECRETS = {"admin": "all of it", "stats": "look only", "app": "neither"}
-
-# Of pgbouncer_exporter 0.12.
-EXPORTER = """
-pgbouncer_up pgbouncer_version_info pgbouncer_databases pgbouncer_users pgbouncer_pools
-pgbouncer_free_clients pgbouncer_used_clients pgbouncer_login_clients pgbouncer_free_servers pgbouncer_used_servers
-pgbouncer_cached_dns_names pgbouncer_cached_dns_zones pgbouncer_in_flight_dns_queries
-pgbouncer_config_max_client_connections pgbouncer_config_max_user_connections
-pgbouncer_databases_pool_size pgbouncer_databases_reserve_pool_size pgbouncer_databases_max_connections
-pgbouncer_databases_current_connections pgbouncer_databases_paused pgbouncer_databases_disabled
-pgbouncer_pools_client_active_connections pgbouncer_pools_client_waiting_connections
-pgbouncer_pools_client_active_cancel_connections pgbouncer_pools_client_waiting_cancel_connections
-pgbouncer_pools_server_active_connections pgbouncer_pools_server_active_cancel_connections
-pgbouncer_pools_server_being_canceled_connections pgbouncer_pools_server_idle_connections
-pgbouncer_pools_server_used_connections pgbouncer_pools_server_testing_connections
-pgbouncer_pools_server_login_connections pgbouncer_pools_client_maxwait_seconds
-pgbouncer_stats_queries_pooled_total pgbouncer_stats_queries_duration_seconds_total
-pgbouncer_stats_received_bytes_total pgbouncer_stats_sent_bytes_total pgbouncer_stats_client_wait_seconds_total
-pgbouncer_stats_sql_transactions_pooled_total pgbouncer_stats_server_in_transaction_seconds_total
-""".split()
 
 
 @pytest.fixture
@@ -78,19 +58,6 @@ def web(shared):
 
 def as_admin(pooler):
     return Http(pooler.http_port, login=("admin", SECRETS["admin"]))
-
-
-def samples(text):
-    """{name: {labels as a sorted tuple: value}}"""
-    found = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-    return found
-
-
-def of(metrics, name, /, **labels):
-    return metrics[name][tuple(sorted(labels.items()))]
 
 
 # Health
@@ -178,24 +145,12 @@ def test_a_required_database_has_to_have_a_host_that_is_up(make):
 
 # Figures
 
-def promtool(text):
-    return subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
-
-
 def test_metrics_are_what_prometheus_reads(shared, web):
     with shared.connect() as c:
         c.execute("SELECT 1")
     answer = web.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    checked = promtool(answer.body.decode())
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
-
-
-def test_metrics_have_the_names_of_pgbouncer_exporter(shared, web):
-    with shared.connect() as c:
-        c.execute("SELECT 1")
-    metrics = samples(web.text("/metrics"))
-    assert [name for name in EXPORTER if name not in metrics] == []
+    assert_promtool_is_content(answer.body.decode())
 
 
 def test_metrics_say_what_the_console_says(make):
@@ -280,7 +235,7 @@ def test_times_are_told_as_histograms(make):
         assert below["+Inf"] == of(metrics, "pgsluice_query_seconds_count", **pool) == 5
         assert of(metrics, "pgsluice_query_seconds_sum", **pool) >= 0.1
         assert of(metrics, "pgsluice_login_seconds_count", **pool) == 1
-        assert promtool(text).stdout == promtool(text).stderr == ""
+        assert_promtool_is_content(text)
 
 
 def test_labels_are_escaped(make):
@@ -720,7 +675,6 @@ def test_who_says_nothing_or_little_is_cut_off_and_nobody_waits_for_him(make):
     pooler = make(http_max_connections=4)
     with contextlib.ExitStack() as stack, pooler.wire() as w:
         slow = [stack.enter_context(socket.create_connection(("127.0.0.1", pooler.http_port))) for _ in range(4)]
-        begun = time.monotonic()
         slow[0].sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
         web = stack.enter_context(Http(pooler.http_port, timeout=120))
         web.connection.request("GET", "/livez")
@@ -739,7 +693,6 @@ def test_who_says_nothing_or_little_is_cut_off_and_nobody_waits_for_him(make):
         for _ in range(100):
             assert w.value("SELECT 1") == "1"
         assert web.connection.getresponse().status == 200
-        assert time.monotonic() - begun > 10
         dripping.join(60)
         assert not dripping.is_alive()
 
@@ -771,6 +724,10 @@ def test_nothing_is_answered_unless_it_is_asked_for(pooler):
         Http(9127 if pooler.config("http_port") != "9127" else free_port()).get("/livez")
 
 
+def test_on_the_loopback_no_password_crosses_a_network(shared):
+    assert "in the clear" not in shared.log()
+
+
 def test_an_address_that_is_taken_is_an_error_at_the_start(make):
     pooler = make()
     other = make(start=False, http_port=pooler.http_port)
@@ -787,6 +744,7 @@ def test_from_another_machine_one_has_to_log_in(pg, make):
     try:
         with network.near.inside():
             pooler = make(http_listen_addr="*", databases={"app": {"host": "10.213.0.9"}})
+            assert "passwords cross the network in the clear" in pooler.log()
             with Http(pooler.http_port) as web:
                 assert web.get("/metrics").status == 200
         with network.far.inside():

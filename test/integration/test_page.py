@@ -47,7 +47,7 @@ def visit(browser):
 
 
 def use(pooler, n=3):
-    with pooler.connect() as c:
+    with pooler.connect(application_name="here") as c:
         for _ in range(n):
             c.execute("SELECT 1")
 
@@ -87,10 +87,20 @@ def test_every_part_of_it_has_its_table(make, visit):
     assert row(page, "#setting-table", "query_wait_timeout") is None
     eventually(lambda: page.all("#capacity-table tbody tr"), "the capacity has been asked for")
     assert any("nosuch" in e.text for e in page.all("#error-table tbody tr"))
-    assert page.all("#application-table tbody tr")
+    assert "Invalid" not in page.text("#error-table")
+    eventually(lambda: row(page, "#application-table", "here"), "applications are there")
+    assert "–" not in row(page, "#application-table", "here")
     page.find("#all-settings").click()
     eventually(lambda: row(page, "#setting-table", "query_wait_timeout"), "all settings are shown")
     assert page.complaints() == []
+
+
+def test_what_is_not_known_is_no_number(make, visit):
+    pooler = make(databases={"app": {}, "gone": {"host": "127.0.0.1", "port": 1}})
+    use(pooler)
+    page = visit(pooler)
+    eventually(lambda: row(page, "#capacity-table", "127.0.0.1:1"), "the host that is not there has its row")
+    assert row(page, "#capacity-table", "127.0.0.1:1")[1:5] == ["– of –", "–", "–", "–"]
 
 
 def test_the_lines_move_with_what_happens(make, visit):
@@ -178,6 +188,10 @@ def test_a_visitor_gets_no_buttons(make, visit):
     assert page.find("#login").is_displayed()
 
 
+def is_paused(pooler):
+    return [r["paused"] for r in pooler.admin("SHOW DATABASES") if r["name"] == "app"] == ["1"]
+
+
 def press(page, selector, answer):
     page.find(selector).click()
     eventually(lambda: page.find("#ask").is_displayed(), "it asks for confirmation")
@@ -192,16 +206,12 @@ def test_an_admin_pauses_and_resumes_after_confirming(make, visit):
     eventually(lambda: page.all("#pool-table td button"), "there are buttons")
     assert page.text("#who") == "admin (admin)"
 
-    def paused():
-        return {name: value for name, *_, value in
-                ((r["name"], r["paused"]) for r in pooler.admin("SHOW DATABASES"))}["app"]
-
     press(page, "[aria-label='Pause database app']", "#ask-no")
-    assert paused() == 0
+    assert not is_paused(pooler)
     press(page, "[aria-label='Pause database app']", "#ask-yes")
-    eventually(lambda: paused() == 1, "it is paused")
+    eventually(lambda: is_paused(pooler), "it is paused")
     press(page, "[aria-label='Resume database app']", "#ask-yes")
-    eventually(lambda: paused() == 0, "it goes on")
+    eventually(lambda: not is_paused(pooler), "it goes on")
 
 
 def test_an_admin_reloads_and_reads_why_it_failed(make, visit):
@@ -241,7 +251,7 @@ def test_the_keyboard_is_enough(make, visit):
     assert active.active_element.get_attribute("id") == "ask-no"
     active.active_element.send_keys(Keys.ESCAPE)
     eventually(lambda: not page.find("#ask").is_displayed(), "Escape leaves it")
-    assert [r["paused"] for r in pooler.admin("SHOW DATABASES") if r["name"] == "app"] == [0]
+    assert not is_paused(pooler)
 
 
 def test_everything_has_a_name_for_a_screen_reader(make, visit):

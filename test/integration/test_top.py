@@ -36,7 +36,7 @@ class PgBouncer(Pooler):
 
 @pytest.fixture
 def pgbouncer(pg):
-    pooler = PgBouncer(pg)
+    pooler = PgBouncer(pg, capacity_check_interval=None)
     try:
         yield pooler.start()
     finally:

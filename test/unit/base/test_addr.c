@@ -206,6 +206,27 @@ static void an_address_takes_twenty_bytes(void **state)
 	assert_int_equal(sizeof(struct addr), 20);
 }
 
+static void loopback_is_127_and_1(void **state)
+{
+	static const char *const own[] = {"127.0.0.1", "127.255.255.254", "::1"};
+	static const char *const others[] = {"126.255.255.255", "128.0.0.0", "0.0.0.0", "::", "::2", "::ffff:127.0.0.1"};
+	struct addr_any any;
+	struct addr a = {0};
+
+	(void)state;
+	assert_false(addr_is_loopback(&a));
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		assert_true(addr_any_from_ip(&any, own[i], 1));
+		addr_from_sockaddr(&a, &any.u.sa);
+		assert_true(addr_is_loopback(&a));
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_true(addr_any_from_ip(&any, others[i], 1));
+		addr_from_sockaddr(&a, &any.u.sa);
+		assert_false(addr_is_loopback(&a));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +242,7 @@ int main(void)
 		cmocka_unit_test(both_ends_of_a_tcp_connection_are_told),
 		cmocka_unit_test(what_is_no_socket_has_an_unknown_address),
 		cmocka_unit_test(an_address_takes_twenty_bytes),
+		cmocka_unit_test(loopback_is_127_and_1),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

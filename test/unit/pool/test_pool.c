@@ -872,6 +872,91 @@ static void a_pool_waits_in_one_queue_at_a_time(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- working_size --- */
+
+static void beyond_the_working_size_clients_wait_though_servers_are_idle(void **state)
+{
+	(void)state;
+	have_idle(4);
+	pool.working_size = 2;
+	assert_int_equal(acquire(0, NOW), POOL_GRANTED);
+	assert_int_equal(acquire(1, NOW), POOL_GRANTED);
+	assert_int_equal(acquire(2, NOW), POOL_QUEUED);
+	assert_false(wants(NOW));
+	assert_int_equal(pool_own_hold(&pool, NOW), HOLD_POOL_SIZE_MODE);
+	assert_null(pool_serve(&pool, NOW, &got));
+}
+
+static void who_waits_gets_what_is_given_back_within_the_working_size(void **state)
+{
+	struct pool_server *first, *second;
+
+	(void)state;
+	have_idle(3);
+	pool.working_size = 2;
+	acquire(0, NOW);
+	first = got;
+	acquire(1, NOW);
+	second = got;
+	acquire(2, NOW);
+	acquire(3, NOW);
+	assert_ptr_equal(pool_release(first, NOW), &clients[2]);
+	pool.working_size = 1;
+	assert_null(pool_release(first, NOW));
+	assert_ptr_equal(pool_release(second, NOW), &clients[3]);
+}
+
+static void when_the_working_size_grows_the_idle_ones_serve(void **state)
+{
+	(void)state;
+	have_idle(2);
+	pool.working_size = 1;
+	acquire(0, NOW);
+	acquire(1, NOW);
+	pool.working_size = 2;
+	assert_ptr_equal(pool_serve(&pool, NOW, &got), &clients[1]);
+}
+
+static void no_more_are_opened_than_the_working_size_lets_clients_hold(void **state)
+{
+	(void)state;
+	pool.working_size = 2;
+	for (unsigned i = 0; i < 4; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(0, NOW), 2);
+	assert_ptr_equal(pool_release(&servers[0], NOW), &clients[0]);
+	assert_ptr_equal(pool_release(&servers[1], NOW), &clients[1]);
+	assert_false(wants(NOW));
+}
+
+static void the_reserve_is_for_the_whole_pool_size_only(void **state)
+{
+	(void)state;
+	pool.settings.reserve_size = 2;
+	pool.settings.reserve_timeout_us = SECOND;
+	pool.working_size = 2;
+	have_active(2);
+	acquire(0, NOW);
+	assert_false(wants(NOW + 2 * SECOND));
+	pool.working_size = 5;
+	assert_true(wants(NOW));
+	pool_server_join(&pool, &servers[2], NOW);
+	pool_server_join(&pool, &servers[3], NOW);
+	pool_server_join(&pool, &servers[4], NOW);
+	for (unsigned i = 2; i < 5; i++)
+		pool_server_enter(&servers[i], POOL_SERVER_ACTIVE);
+	assert_true(wants(NOW + 2 * SECOND));
+	assert_true(reserve);
+}
+
+static void the_minimum_is_opened_whatever_the_working_size(void **state)
+{
+	(void)state;
+	pool.settings.min_size = 3;
+	pool.working_size = 1;
+	assert_int_equal(fill(0, NOW), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -933,6 +1018,12 @@ int main(void)
 		TEST(one_that_retires_gives_no_client_more_room),
 		TEST(without_the_minimum_one_that_retires_makes_no_room),
 		TEST(a_pool_waits_in_one_queue_at_a_time),
+		TEST(beyond_the_working_size_clients_wait_though_servers_are_idle),
+		TEST(who_waits_gets_what_is_given_back_within_the_working_size),
+		TEST(when_the_working_size_grows_the_idle_ones_serve),
+		TEST(no_more_are_opened_than_the_working_size_lets_clients_hold),
+		TEST(the_reserve_is_for_the_whole_pool_size_only),
+		TEST(the_minimum_is_opened_whatever_the_working_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,7 +87,7 @@ static void names_are_unique_and_only_counters_end_in_total(void **state)
 
 			assert_is_once(m->name);
 			assert_int_equal(ends_with(m->name, "_total"), m->type == METRIC_COUNTER);
-			assert_int_equal(m->word != NULL, m->reading == READ_WORD);
+			assert_int_equal(m->words[0] != NULL, m->reading == READ_WORD);
 			if (m->reading == READ_MICROSECONDS)
 				assert_non_null(strstr(m->name, "_seconds"));
 		}

@@ -115,7 +115,7 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "host s, state s, max_connections i, reserved i, in_use i, in_use_by_pooler i, pools i, pools_limit q, "
 		       "instances i, needed q, percent q, recommended_pool_size i, checked_at T, advice s");
 	assert_columns(&table_capacity_pools,
-		       "database s, user s, pool_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
+		       "database s, user s, pool_size i, working_size i, samples i, waited i, held_mean s, held_p99 i, recommended_pool_size i");
 	assert_columns(&table_capacity_use, "host s, application_name s, connections i");
 	assert_columns(&table_waiting, "id i, database s, user s, addr s, wait i, wait_us i, wait_for s, reason s, detail s");
 	assert_columns(&table_prepared_statements,
@@ -124,8 +124,8 @@ static void columns_of_our_own_tables_are_these(void **state)
 		       "database s, client_parses N, server_parses N, binds N, hits N, evictions N, retries N");
 	assert_columns(&table_process, "key s, value q");
 	assert_columns(&table_pool_stats,
-		       "database s, user s, active i, idle i, waiting i, limit i, hits q, misses q, created q, closed q, "
-		       "open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
+		       "database s, user s, active i, idle i, waiting i, limit i, transactions q, queries q, hits q, "
+		       "misses q, created q, closed q, open i, reuse_ratio R, load_factor R, oldest_wait_us q, client_closes q, login_failures q, "
 		       "timeouts q, pins q");
 	assert_columns(&table_pool_events, "database s, user s, event s, reason s, message s, count q");
 	assert_columns(&table_latency,
@@ -402,6 +402,8 @@ static void pools_tell_how_well_they_do(void **state)
 	(void)state;
 	fixture_server(pool, POOL_SERVER_ACTIVE);
 	fixture_server(pool, POOL_SERVER_IDLE);
+	pool->stats.now.xact_count = 20;
+	pool->stats.now.query_count = 30;
 	pool->stats.now.pool_hits = 10;
 	pool->stats.now.pool_misses = 3;
 	pool->stats.now.server_assignment_count = 12;
@@ -413,8 +415,8 @@ static void pools_tell_how_well_they_do(void **state)
 	c->pins[PIN_PIPELINE] = 8;
 	fixture_pool("shop", "cid");
 	assert_rows(&table_pool_stats,
-		    "shop|cid|0|0|0|20|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
-		    "two|bob|1|1|0|7|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
+		    "shop|cid|0|0|0|20|0|0|0|0|0|0|0|~|0.0000|0|0|0|0|0\n"
+		    "two|bob|1|1|0|7|20|30|10|3|4|2|2|0.6667|0.1429|0|11|7|12|8\n");
 	assert_rows(&table_pool_events,
 		    "two|bob|server_closed|LIFETIME|server lifetime over|1\n"
 		    "two|bob|server_closed|KILL|database removed|1\n"
@@ -431,7 +433,7 @@ static void a_pool_that_opens_more_than_it_gives_out_reuses_nothing(void **state
 	(void)state;
 	pool_session(pool)->counts.created = 3;
 	pool->stats.now.server_assignment_count = 2;
-	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
+	assert_rows(&table_pool_stats, "two|bob|0|0|0|7|0|0|0|0|3|0|0|0.0000|0.0000|0|0|0|0|0\n");
 }
 
 static void latencies_are_of_all_pools_and_of_each(void **state)
@@ -671,8 +673,8 @@ static void what_a_pool_needs_is_known_after_some_samples(void **state)
 	fixture_pool("shop", "bob");
 	for (unsigned i = 0; i < CONCURRENCY_ENOUGH; i++)
 		concurrency_note(&pool->concurrency, i < 5 ? 2 : 3, false);
-	assert_rows(&table_capacity_pools, "shop|bob|20|0|0|0.00|0|~\n"
-					   "two|ann|5|10|0|2.50|3|3\n");
+	assert_rows(&table_capacity_pools, "shop|bob|20|~|0|0|0.00|0|~\n"
+					   "two|ann|5|~|10|0|2.50|3|3\n");
 }
 
 static void who_waits_is_told_what_for_and_why(void **state)
