@@ -147,5 +147,5 @@ int main(void)
 		TEST(what_is_not_known_has_no_sample),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);
 }
