@@ -40,6 +40,9 @@ def refuses(pooler):
     try:
         pooler.raw().close()
         return False
+    except ConnectionResetError:
+        # It came in the moment in which the socket was closed.
+        return False
     except ConnectionRefusedError:
         return True
 

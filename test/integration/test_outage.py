@@ -909,7 +909,7 @@ def test_wait_ends_with_query_wait_timeout_and_not_before(make_pooler):
     """The wait is what the setting says, though the host counts as down long before, and DETAIL names what held it."""
     with Fake() as server:
         pooler = make_pooler(databases={"app": server.entry}, server_down_action="wait", query_wait_timeout=3,
-                             server_login_retry=1)
+                             server_login_retry=60)
         use(pooler)
         server.way = "close"
         server.drop()
