@@ -26,7 +26,7 @@ struct end {
 	int fd;         /* -1: closed */
 	bool is_paused; /* the other end has not taken all of what was read here */
 	struct end *other;
-	char *pending;   /* what this end is still to be given */
+	char *pending; /* what this end is still to be given */
 	size_t npending;
 	struct end *next_dead;
 };

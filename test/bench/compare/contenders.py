@@ -37,6 +37,10 @@ class Contender(pooler.Pooler):
                 "default_pool_size": SERVERS, "max_client_conn": 15000,
                 "log_connections": 0, "log_disconnections": 0, **settings})
 
+    def text(self):
+        """Debian's PgBouncer does not know [peers], and nobody has any."""
+        return super().text().replace("[peers]\n", "")
+
     def start(self):
         super().start()
         machine.pin_contender(self.pid)
