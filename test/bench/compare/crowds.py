@@ -73,6 +73,7 @@ WORKS = [
     Work("memory-tls", POOLERS, memory(2000, True),
          [Figure("bytes", "idle TLS client, of 2,000", "bytes RSS", {LIMIT: 14500})]),
     Work("silence", POOLERS, quiet,
-         [Figure("wakeups", "5,000 idle clients, wake-ups", "a second", {LIMIT: 1}),
+         # Under one a second, as it is printed.
+         [Figure("wakeups", "5,000 idle clients, wake-ups", "a second", {LIMIT: 0.99}),
           Figure("cpu_ms", "5,000 idle clients, CPU", "ms/s", {})]),
 ]

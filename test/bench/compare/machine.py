@@ -61,5 +61,5 @@ def description(program, pgbouncer):
         "pgsluice": first_line([program, "--version"]),
         "pgbouncer": first_line([pgbouncer, "--version"]),
         "postgresql": first_line(["pg_config", "--version"]),
-        "openssl": first_line(["openssl", "version"]),
+        "openssl": first_line(["openssl", "version"]).partition(" (")[0],
     }
