@@ -53,6 +53,6 @@ def session(settings):
 WORKS = [
     Work("cold", POOLERS, session({}),
          [Figure("logins", f"{NEEDED} servers at once on a cold pool", "logins", {LIMIT: 3})]),
-    Work("cold-parallel", [OURS], session({"server_connect_parallel": NEEDED}),
-         [Figure("logins", f"the same, server_connect_parallel = {NEEDED}", "logins", {LIMIT: 3})]),
+    Work("cold-parallel", [OURS], session({"server_connect_parallel": NEEDED, "host_connect_parallel": NEEDED}),
+         [Figure("logins", f"the same, all {NEEDED} may connect in parallel", "logins", {LIMIT: 3})]),
 ]
