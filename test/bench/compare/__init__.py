@@ -1,0 +1,1 @@
+"""What test/bench/run measures with: the contenders, what plays their clients and servers, the rows of the table."""

@@ -1,0 +1,58 @@
+"""A pool without servers, and clients that need fifty at once: how long until all are open, in logins to the server."""
+
+import contextlib
+import time
+
+from harness.wire import Closed, FakeServer, cstring, query
+
+from .contenders import OURS, POOLERS, running
+from .work import LIMIT, Figure, Work
+
+NEEDED = 50
+
+
+def slow_server(login):
+    """One whose logins take so many seconds, and whose transactions do not end."""
+    def script(peer):
+        with contextlib.suppress(Closed):
+            peer.read_startup()
+            time.sleep(login)
+            peer.welcome()
+            while peer.recv().type == "Q":
+                peer.send("C", cstring("BEGIN"))
+                peer.ready("T")
+    return FakeServer(script)
+
+
+def all_begin(contender):
+    """Seconds from the first client's first byte to the last one's transaction."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(contender.raw()) for _ in range(NEEDED)]
+        began = time.monotonic()
+        for client in clients:
+            client.startup({"user": "app", "database": "app"})
+        for client in clients:
+            assert client.finish_login("app") is None
+            client.send_raw(query("BEGIN"))
+        for client in clients:
+            assert client.result().error is None
+        return time.monotonic() - began
+
+
+def session(settings):
+    @contextlib.contextmanager
+    def begin(bench):
+        def measure(who):
+            with slow_server(bench.login) as server, \
+                    running(bench, who, server.entry, default_pool_size=NEEDED, **settings) as contender:
+                return {"logins": all_begin(contender) / bench.login}
+        yield measure
+    return begin
+
+
+WORKS = [
+    Work("cold", POOLERS, session({}),
+         [Figure("logins", f"{NEEDED} servers at once on a cold pool", "logins", {LIMIT: 3})]),
+    Work("cold-parallel", [OURS], session({"server_connect_parallel": NEEDED, "host_connect_parallel": NEEDED}),
+         [Figure("logins", f"the same, all {NEEDED} may connect in parallel", "logins", {LIMIT: 3})]),
+]
