@@ -181,11 +181,8 @@ static void enter_pool(struct client *c)
 	if (!find_pool(c))
 		return;
 	pool = client_pool(c);
-	if (c->replication != REPLICATION_NONE) {
-		replication_await(c);
-		return;
-	}
-	if (pool_session(pool)->has_welcome) {
+	/* One that replicates is greeted by its own server. */
+	if (c->replication == REPLICATION_NONE && pool_session(pool)->has_welcome) {
 		client_login_welcome(c);
 		pool_session_fill(pool);
 		return;

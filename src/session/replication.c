@@ -2,7 +2,6 @@
 
 #include <strings.h>
 
-#include "base/clock.h"
 #include "proto/msg.h"
 #include "proto/startup.h"
 #include "session/client_login.h"
@@ -48,20 +47,6 @@ bool replication_parse(struct slice value, enum replication *kind)
 static struct client *client_of(struct pool_client *waiter)
 {
 	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
-}
-
-void replication_await(struct client *c)
-{
-	struct pool *pool = client_pool(c);
-
-	if (pool_session_is_down(pool)) {
-		pool_session_refuse(c);
-		return;
-	}
-	client_enter(c, CLIENT_AWAIT_WELCOME);
-	client_bound_login_wait(c);
-	pool_await_login(pool, &c->waiter, clock_us());
-	pool_session_fill(pool);
 }
 
 /* ------------------------------------------------------------------ its server */

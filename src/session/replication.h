@@ -34,9 +34,6 @@ const char *replication_word(enum replication kind);
 /* The parameter's value as PostgreSQL reads it. False: it is none. */
 bool replication_parse(struct slice value, enum replication *kind);
 
-/* The client has proved who it is: it waits until its server has logged in. */
-void replication_await(struct client *c);
-
 /* A server is about to be opened for the pool: it is for the first such client that has none under way, if it is its turn. */
 void replication_assign(struct server *s);
 
