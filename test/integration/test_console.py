@@ -6,7 +6,7 @@ import re
 import psycopg
 import pytest
 
-from harness.pooler import assert_error
+from harness.pooler import assert_error, keep_waiting
 from harness.system import as_account, eventually, run
 from harness.wire import query
 
@@ -235,12 +235,7 @@ def test_statistics_count(pooler):
 def test_queue_wait_is_not_query_time(make_pooler):
     pooler = make_pooler(default_pool_size=1)
     with pooler.wire() as busy, pooler.wire() as waiting:
-        busy.query("BEGIN")
-        waiting.send_raw(query("SELECT 1"))
-        pooler.wait_pool(cl_waiting=1)
-        busy.query("SELECT pg_sleep(0.5)")
-        busy.query("COMMIT")
-        waiting.result()
+        keep_waiting(pooler, busy, waiting, 0.5)
         row = next(r for r in pooler.admin("SHOW STATS_TOTALS") if r["database"] == "app")
         assert 400000 <= int(row["wait_time"])
         assert int(row["query_time"]) < 500000 + int(row["wait_time"])

@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from harness.pooler import keep_waiting
 from harness.system import eventually
-from harness.wire import FakeServer, query
+from harness.wire import FakeServer
 
 # As PgBouncer writes them, and its tools read them.
 TEXT = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \S+ \[\d+\] (FATAL|ERROR|WARNING|LOG|DEBUG|NOISE) "
@@ -226,12 +227,7 @@ def test_a_slow_transaction_is_logged_without_its_text(make_pooler):
 def test_by_default_slowness_is_not_logged(make_pooler):
     pooler = make_pooler(default_pool_size=1)
     with pooler.wire() as first, pooler.wire() as second:
-        first.query("BEGIN")
-        second.send_raw(query("SELECT 1"))
-        pooler.wait_pool(cl_waiting=1)
-        first.query("SELECT pg_sleep(0.3)")
-        first.query("COMMIT")
-        assert second.result().error is None
+        assert keep_waiting(pooler, first, second, 0.3).error is None
     pooler.stop()
     assert count(pooler, "slow ") == 0
 
@@ -249,12 +245,7 @@ def test_a_slow_transaction_that_its_client_has_left_is_logged_too(make_pooler):
 def test_a_long_wait_is_logged_and_belongs_to_the_first_transaction_behind_it(make_pooler):
     pooler = make_pooler(log_format="json", default_pool_size=1, log_min_wait=0.2, log_min_duration="1us")
     with pooler.wire() as first, pooler.wire() as second:
-        first.query("BEGIN")
-        second.send_raw(query("SELECT 1"))
-        pooler.wait_pool(cl_waiting=1)
-        first.query("SELECT pg_sleep(0.3)")
-        first.query("COMMIT")
-        assert second.result().error is None
+        assert keep_waiting(pooler, first, second, 0.3).error is None
         second.query("SELECT 2")
     pooler.stop()
     [wait] = those_that_say(pooler, "slow wait")

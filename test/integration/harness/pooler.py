@@ -311,6 +311,16 @@ def assert_error(error, text=None, *codes):
     assert not codes or error["C"] in codes or is_pgbouncer(), error
 
 
+def keep_waiting(pooler, first, second, seconds):
+    """One keeps the only server for so long, in a transaction of three queries; the result of another's that waits."""
+    first.query("BEGIN")
+    second.send_raw(query("SELECT 1"))
+    pooler.wait_pool(cl_waiting=1)
+    first.query(f"SELECT pg_sleep({seconds})")
+    first.query("COMMIT")
+    return second.result()
+
+
 @contextlib.contextmanager
 def in_transaction(pooler, n, **kwargs):
     """n clients, each in a transaction on a server of its own."""

@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include "admin/console.h"
-#include "base/log.h"
 
 #include "../report/fixture.h"
 
@@ -712,13 +711,6 @@ static void who_waits_for_what_another_has_undone_is_told(void **state)
 	disconnect(c, end);
 }
 
-static int start(void **state)
-{
-	const char *error;
-
-	return log_configure(&(struct log_options){.quiet = true}, &error) ? tempdir_enter(state) : -1;
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_console, close_console)
@@ -756,5 +748,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pgbouncers_sqlstates_when_asked_for, open_compatible_console, close_console),
 	};
 
-	return cmocka_run_group_tests(tests, start, tempdir_leave);
+	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);
 }

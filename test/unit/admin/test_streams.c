@@ -7,7 +7,6 @@
 
 #include "admin/console.h"
 #include "admin/telling.h"
-#include "base/log.h"
 #include "report/tables.h"
 
 #include "../report/fixture.h"
@@ -272,13 +271,6 @@ static void a_client_that_goes_takes_its_stream_along(void **state)
 	assert_false(hub.console->is_telling(c));
 }
 
-static int start(void **state)
-{
-	const char *error;
-
-	return log_configure(&(struct log_options){.quiet = true}, &error) ? tempdir_enter(state) : -1;
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_console, close_console)
@@ -292,5 +284,5 @@ int main(void)
 		TEST(a_client_that_goes_takes_its_stream_along),
 	};
 
-	return cmocka_run_group_tests(tests, start, tempdir_leave);
+	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 static char tempdir[] = "/tmp/pgsluice-test-XXXXXX";
 static char tempdir_files[64][32];
 static int tempdir_count;
@@ -16,6 +18,14 @@ static inline int tempdir_enter(void **state)
 {
 	(void)state;
 	return mkdtemp(tempdir) == NULL || chdir(tempdir) != 0 ? -1 : 0;
+}
+
+/* The same for a program whose log nobody reads. */
+static inline int tempdir_enter_quietly(void **state)
+{
+	const char *error;
+
+	return log_configure(&(struct log_options){.quiet = true}, &error) ? tempdir_enter(state) : -1;
 }
 
 static inline int tempdir_leave(void **state)

@@ -15,7 +15,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "net/listen.h"
 
 #include "../conf/tempdir.h"
@@ -582,13 +581,6 @@ static void tcp_options_are_set_and_zeros_leave_the_systems(void **state)
 	close(fd);
 }
 
-static int enter_quietly(void **state)
-{
-	const char *reason;
-
-	return log_configure(&(struct log_options){.quiet = true}, &reason) ? tempdir_enter(state) : -1;
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -620,5 +612,5 @@ int main(void)
 		TEST(tcp_options_are_set_and_zeros_leave_the_systems),
 	};
 
-	return cmocka_run_group_tests(tests, enter_quietly, tempdir_leave);
+	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);
 }
