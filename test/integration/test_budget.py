@@ -10,7 +10,7 @@ from harness.pooler import PROGRAM, has_sanitizers, is_pgbouncer
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "bench"))
 
-from cost import budget, counting  # noqa: E402
+from cost import budget, callgrind, counting, strace  # noqa: E402
 from cost.cases import CASES  # noqa: E402
 
 if has_sanitizers():
@@ -34,7 +34,7 @@ def hot_list(functions):
                     reason=f"instructions were recorded with {RECORDED['conditions']}, this is {CONDITIONS}")
 @each_case
 def test_no_more_instructions_than_the_budget_has(cluster, case):
-    functions = counting.count(PROGRAM, counting.Instructions, case)
+    functions = counting.count(PROGRAM, callgrind, case)
     found = budget.instructions(functions)
     recorded = RECORDED["cases"][case.name]["instructions"]
     said = f"{case.name}: {found:,} instructions, recorded {recorded:,}; {WHAT_TO_DO}"
@@ -45,5 +45,5 @@ def test_no_more_instructions_than_the_budget_has(cluster, case):
 
 @each_case
 def test_system_calls_are_those_of_the_budget(cluster, case):
-    found = counting.count(PROGRAM, counting.SystemCalls, case)
+    found = counting.count(PROGRAM, strace, case)
     assert found == RECORDED["cases"][case.name]["calls"], WHAT_TO_DO

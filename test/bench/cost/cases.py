@@ -19,7 +19,7 @@ SIMPLE = wire.query(SQL + "123456;")
 EXTENDED = wire.extended(SQL + "$1;", ["123456"]) + wire.sync()
 PREPARE = wire.parse(SQL + "$1;", "P_0") + wire.sync()
 PREPARED = wire.bind(["123456"], "P_0") + wire.execute() + wire.sync()
-MARK = "between the marks"
+MARK = "this is a mark"
 
 COLUMNS = wire.packet("T", struct.pack("!H", 1) + wire.cstring("abalance") + struct.pack("!IHIhiH", 0, 0, 23, 4, -1, 0))
 ROW = wire.packet("D", struct.pack("!Hi", 1, 1) + b"1") + wire.packet("C", wire.cstring("SELECT 1"))
