@@ -12,8 +12,8 @@ SLACK = 0.05
 def conditions(program):
     """What instructions hang on besides the source."""
     with open(program, "rb") as f:
-        compilers = set(re.findall(rb"(?:GCC: \([^)]*\)|clang version) \d+", f.read()))
-    return ", ".join([platform.machine(), *sorted(re.sub(r"\([^)]*\) ", "", c.decode()) for c in compilers)])
+        compilers = set(re.findall(rb"(GCC|clang version)(?:: \([^)]*\))? (\d+)\.", f.read()))
+    return ", ".join([platform.machine(), *sorted(b" ".join(c).decode() for c in compilers)])
 
 
 def load():
