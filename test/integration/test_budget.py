@@ -1,4 +1,4 @@
-"""What a transaction and a login cost, counted, beside test/bench/budget.json: nobody makes the path longer unnoticed."""
+"""What a query and a login cost, counted, beside test/bench/budget.json: nobody makes the path longer unnoticed."""
 
 import os
 import sys

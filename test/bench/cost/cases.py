@@ -1,6 +1,6 @@
 """
-What is counted. One thread plays the clients and the server, and never is more than one thing under way: the pooler goes
-through the same steps each time, so that what they cost can be counted instead of measured.
+What is counted. One thread plays the clients and the server, and never is more than one thing under way: the pooler
+goes through the same steps each time, so that what they cost can be counted instead of measured.
 """
 
 import collections
