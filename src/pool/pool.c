@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pool/cap.h"
+#include "pool/in_use.h"
 
 const char *pool_hold_word(enum pool_hold hold)
 {
@@ -83,8 +84,11 @@ void pool_server_enter(struct pool_server *s, enum pool_server_state state)
 	leave_state(s);
 	s->state = state;
 	s->pool->nservers[state]++;
-	if (state != POOL_SERVER_IDLE)
+	if (state != POOL_SERVER_IDLE) {
+		if (!s->pool->is_in_use)
+			in_use_note(s->pool);
 		return;
+	}
 	if (s->pool->settings.round_robin)
 		TAILQ_INSERT_TAIL(&s->pool->idle, s, link);
 	else

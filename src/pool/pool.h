@@ -21,6 +21,7 @@
 
 struct cap;
 struct database;
+struct pools_in_use;
 struct user;
 struct pool;
 
@@ -140,7 +141,10 @@ struct pool {
 	TAILQ_ENTRY(pool) blocked_link;
 	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
-	struct concurrency concurrency;
+	struct concurrency concurrency;  /* see pool/in_use.h */
+	TAILQ_ENTRY(pool) use_link;
+	struct pools_in_use *use_of;     /* NULL: nobody wants to know */
+	bool is_in_use;
 	unsigned working_size;           /* adaptive: so many servers may be held at a time; 0: all there are */
 	struct adaptive adaptive;
 	struct stats sized_at;           /* when working_size was decided last */
