@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "pool/cap.h"
 #include "pool/in_use.h"
+
+/* For so long a login shows that others would succeed as well. */
+#define PROOF_US CLOCK_SECOND
 
 const char *pool_hold_word(enum pool_hold hold)
 {
@@ -98,10 +102,19 @@ void pool_server_enter(struct pool_server *s, enum pool_server_state state)
 void pool_server_leave(struct pool_server *s, uint64_t now)
 {
 	cap_count(s->pool, -1, now);
+	if (s->state == POOL_SERVER_NEW)
+		s->pool->failed_at = now;
 	leave_state(s);
 	if (s->is_retiring)
 		s->pool->nretiring--;
 	s->pool = NULL;
+}
+
+void pool_was_let_in(struct pool *pool, uint64_t began_at, uint64_t now)
+{
+	/* One that was on its way when another failed says nothing of those that would come after both. */
+	if (began_at > pool->failed_at)
+		pool->let_in_at = now;
 }
 
 static bool keeps_minimum(const struct pool *pool)
@@ -301,6 +314,18 @@ static bool has_room_in_reserve(const struct pool *pool)
 	return pool_server_count(pool) < pool->settings.size + pool->settings.reserve_size;
 }
 
+static bool is_let_in(const struct pool *pool, uint64_t now)
+{
+	return pool->let_in_at > pool->failed_at && now - pool->let_in_at < PROOF_US && pool->backoff.retry_at == 0;
+}
+
+static unsigned most_connects(const struct pool *pool, uint64_t now)
+{
+	unsigned most = pool->settings.connect_parallel;
+
+	return most > POOL_FIRST_CONNECTS && !is_let_in(pool, now) ? POOL_FIRST_CONNECTS : most;
+}
+
 /* Why the pool opens nothing; NONE: it opens, of the reserve if need be, or wants nothing (then *wants is false). */
 static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, bool *reserve)
 {
@@ -317,7 +342,7 @@ static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, 
 		return HOLD_NONE;
 	if (now < pool->backoff.retry_at)
 		return HOLD_RETRY;
-	if (pool->nservers[POOL_SERVER_NEW] >= pool->settings.connect_parallel)
+	if (pool->nservers[POOL_SERVER_NEW] >= most_connects(pool, now))
 		return HOLD_CONNECTS;
 	if (!is_below_minimum(pool) && !may_hold(pool, pool->nservers[POOL_SERVER_NEW]))
 		return HOLD_POOL_SIZE_MODE;
