@@ -83,20 +83,29 @@ static void leave_state(struct pool_server *s)
 	s->pool->nservers[s->state]--;
 }
 
-void pool_server_enter(struct pool_server *s, enum pool_server_state state)
+static void enter_idle(struct pool_server *s)
 {
-	leave_state(s);
-	s->state = state;
-	s->pool->nservers[state]++;
-	if (state != POOL_SERVER_IDLE) {
-		if (!s->pool->is_in_use)
-			in_use_note(s->pool);
-		return;
-	}
 	if (s->pool->settings.round_robin)
 		TAILQ_INSERT_TAIL(&s->pool->idle, s, link);
 	else
 		TAILQ_INSERT_HEAD(&s->pool->idle, s, link);
+}
+
+/* Inline for those that each transaction goes through. */
+static inline void enter(struct pool_server *s, enum pool_server_state state)
+{
+	leave_state(s);
+	s->state = state;
+	s->pool->nservers[state]++;
+	if (state == POOL_SERVER_IDLE)
+		enter_idle(s);
+	else if (!s->pool->is_in_use)
+		in_use_note(s->pool);
+}
+
+void pool_server_enter(struct pool_server *s, enum pool_server_state state)
+{
+	enter(s, state);
 }
 
 void pool_server_leave(struct pool_server *s, uint64_t now)
@@ -189,7 +198,7 @@ static void grant(struct pool *pool, struct pool_server *s, struct pool_client *
 	pool_record(pool, LATENCY_WAIT, waited);
 	pool->stats.now.server_assignment_count++;
 	if (s->state != POOL_SERVER_ACTIVE)
-		pool_server_enter(s, POOL_SERVER_ACTIVE);
+		enter(s, POOL_SERVER_ACTIVE);
 }
 
 /* pool_size itself is a bound on those that are there. */
@@ -257,7 +266,7 @@ struct pool_client *pool_release(struct pool_server *s, uint64_t now)
 		return c;
 	}
 	s->idle_since = now;
-	pool_server_enter(s, POOL_SERVER_IDLE);
+	enter(s, POOL_SERVER_IDLE);
 	return NULL;
 }
 

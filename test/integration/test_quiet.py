@@ -1,8 +1,11 @@
-"""Clients that say nothing cost nothing: what wakes an idle process up."""
+"""Clients that say nothing: what wakes an idle process up, and what they take up."""
 
 import contextlib
 import re
 import time
+
+from harness.pooler import has_sanitizers
+from harness.system import rss
 
 POOLS = 20
 SILENCE = 10    # seconds
@@ -43,3 +46,14 @@ def test_idle_clients_wake_nobody_up_and_each_second_is_a_sample_all_the_same(ma
     assert len(first) == POOLS
     for name, n in first.items():
         assert abs(last[name] - n - took) <= 2, (name, n, last[name], took)
+
+
+def test_an_idle_client_that_has_run_a_query_takes_less_than_400_bytes(make_pooler):
+    """Of resident memory. The first ones pay for what is allocated once; sanitizers need several times as much."""
+    pooler = make_pooler(databases={f"d{i}": {"dbname": "app"} for i in range(POOLS)}, max_client_conn=5000,
+                         log_connections=0, log_disconnections=0)
+    with idle_clients(pooler, 2 * POOLS):
+        before = rss(pooler.pid)
+        with idle_clients(pooler, 4000):
+            each = (rss(pooler.pid) - before) / 4000
+    assert each < (4000 if has_sanitizers() else 400)
