@@ -578,7 +578,7 @@ void server_ready(struct server *s)
 	s->phase = SERVER_READY;
 	deadline_disarm(&s->deadline);
 	arm_lifetime(s);
-	pool_session_succeeded(pool);
+	pool_session_succeeded(pool, s->slot.connected_at);
 	server_offer(s);
 	replace_retiring(pool);
 	pool_session_fill(pool);
