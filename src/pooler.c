@@ -209,6 +209,7 @@ static void apply_settings(struct pooler *p)
 		.user_timeout_ms = (int)s->tcp_user_timeout,
 		.socket_buffer = (int)s->tcp_socket_buffer,
 	};
+	sys_allow_core_dumps(s->core_dumps);
 	p->hub.mock_type = client_auth_mock_type(conf->userlist);
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
