@@ -6,6 +6,8 @@
 #define LDAP_PORT_PLAIN 389
 #define LDAP_PORT_TLS	636
 
+#define BIND_PASSWORD "ldapbindpasswd"
+
 /* What has been said, before the pieces are held against each other. NULL: nothing. */
 struct parser {
 	struct arena *arena;
@@ -263,7 +265,7 @@ static const struct {
 	{"ldapsuffix", set_suffix},
 	{"ldapbasedn", set_base_dn},
 	{"ldapbinddn", set_bind_dn},
-	{"ldapbindpasswd", set_bind_password},
+	{BIND_PASSWORD, set_bind_password},
 	{"ldapsearchattribute", set_attribute},
 	{"ldapsearchfilter", set_filter},
 	{"ldapurl", set_url},
@@ -379,4 +381,9 @@ bool ldap_options_parse(struct slice text, struct arena *arena, struct ldap_opti
 	if (options->port == 0)
 		options->port = strcmp(options->scheme, "ldaps") == 0 ? LDAP_PORT_TLS : LDAP_PORT_PLAIN;
 	return true;
+}
+
+bool ldap_options_have_password(const char *text)
+{
+	return strstr(text, BIND_PASSWORD) != NULL;
 }
