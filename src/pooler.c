@@ -37,7 +37,7 @@
 #define AUTH_QUERY_MAX_KEPT 10000
 
 /* Longer than servers live: that of one which is still connected is looked after. */
-#define DNS_FORGET_US (24 * 3600 * CLOCK_SECOND)
+#define DNS_FORGET_US (UINT64_C(24) * 3600 * CLOCK_SECOND)
 
 struct pooler {
 	struct hub hub;

@@ -37,12 +37,17 @@ static bool set_scheme(struct parser *p, struct slice value)
 	return true;
 }
 
+static bool is_one_of(const char *set, char c)
+{
+	return c != '\0' && strchr(set, c) != NULL;
+}
+
 static bool is_host(struct slice host)
 {
 	if (host.n == 0)
 		return false;
 	for (size_t i = 0; i < host.n; i++)
-		if (!isalnum((unsigned char)host.p[i]) && memchr("-._", host.p[i], 3) == NULL)
+		if (!isalnum((unsigned char)host.p[i]) && !is_one_of("-._", host.p[i]))
 			return false;
 	return true;
 }
@@ -52,7 +57,7 @@ static bool is_bracketed_address(struct slice host)
 	if (host.n < 4 || host.p[0] != '[' || host.p[host.n - 1] != ']')
 		return false;
 	for (size_t i = 1; i < host.n - 1; i++)
-		if (!isxdigit((unsigned char)host.p[i]) && memchr(":.", host.p[i], 2) == NULL)
+		if (!isxdigit((unsigned char)host.p[i]) && !is_one_of(":.", host.p[i]))
 			return false;
 	return true;
 }
@@ -123,7 +128,7 @@ static bool set_attribute(struct parser *p, struct slice value)
 	if (value.n == 0)
 		return fail(p, "empty; accepted: the name of an attribute");
 	for (size_t i = 0; i < value.n; i++)
-		if (!isalnum((unsigned char)value.p[i]) && memchr("-.;_", value.p[i], 4) == NULL)
+		if (!isalnum((unsigned char)value.p[i]) && !is_one_of("-.;_", value.p[i]))
 			return fail(p, "not the name of an attribute");
 	p->attribute = arena_copy(p->arena, value);
 	return true;
