@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -157,6 +158,13 @@ class Pooler:
         """Runs the program to its end, for what it says and its exit status."""
         return subprocess.run([self.program, *args], capture_output=True, text=True, timeout=timeout,
                               cwd=self.directory, env=self.environment(), stdin=subprocess.DEVNULL, **as_account())
+
+    def run_under(self, *command):
+        """From now on another program starts it: the command, with the program and its arguments behind."""
+        real = self.program
+        self.program = os.path.join(self.directory, "under")
+        self._write_file(self.program, f"#!/bin/sh\nexec {shlex.join(command)} {real} \"$@\"\n")
+        os.chmod(self.program, 0o755)
 
     def start(self, as_root=False):
         with open(self.log_file, "a") as log:
