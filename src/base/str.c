@@ -105,18 +105,6 @@ void strbuf_init_fixed(struct strbuf *b, char *p, size_t cap)
 	p[0] = '\0';
 }
 
-void strbuf_init(struct strbuf *b)
-{
-	*b = (struct strbuf){0};
-}
-
-void strbuf_fini(struct strbuf *b)
-{
-	if (!b->fixed)
-		free(b->p);
-	*b = (struct strbuf){0};
-}
-
 void strbuf_reset(struct strbuf *b)
 {
 	b->n = 0;

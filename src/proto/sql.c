@@ -423,7 +423,7 @@ static bool may_begin(const struct lexer *l, const char *word)
 	return true;
 }
 
-bool sql_is_candidate(const char *p, size_t n)
+bool sql_may_begin_so(const char *p, size_t n)
 {
 	struct lexer l = lexer_of(p, n);
 

@@ -387,7 +387,7 @@ bool prepared_needs_whole(const struct server *s, const struct msg *m)
 	case 'E':
 		return m->len <= SERVER_WHOLE_MAX;
 	case 'C':
-		return s->prepared->ops.n > 0 || m->len == sizeof("DEALLOCATE ALL") || m->len == sizeof("DISCARD ALL");
+		return s->prepared->ops.n > 0 || prepared_may_be_all_lost(m);
 	case 'T':
 	case 't':
 		return is_for_us(s, s->owed.first);

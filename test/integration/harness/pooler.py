@@ -68,6 +68,7 @@ class Pooler:
         self.port = free_port()
         self.section = section
         self.args = list(args)
+        self.under = []  # the command of a tool that runs the program
         self.ini = os.path.join(self.directory, "pooler.ini")
         self.userlist_file = os.path.join(self.directory, "userlist.txt")
         self.log_file = os.path.join(self.directory, "log")
@@ -168,7 +169,7 @@ class Pooler:
 
     def start(self, as_root=False):
         with open(self.log_file, "a") as log:
-            self.process = subprocess.Popen([self.program, *self.args, self.ini], stdout=log, stderr=log,
+            self.process = subprocess.Popen([*self.under, self.program, *self.args, self.ini], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, cwd=self.directory,
                                             env=self.environment(), **({} if as_root else as_account()))
         try:
