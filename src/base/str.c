@@ -12,7 +12,9 @@ static bool is_blank(char c)
 /* Not tolower(): the locale must not decide what a keyword is. */
 static char lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c - 'A' + 'a');
+	return c;
 }
 
 bool slice_is_nocase(struct slice a, const char *s)

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "net/inherited.h"
 #include "net/tls_io.h"
 
@@ -47,6 +48,13 @@ static void set_broken(struct conn *c)
 	c->is_broken = true;
 	buf_return(loop_of(c)->bufs, &c->out);
 	update_watch(c);
+}
+
+static void return_kept(struct conn *c)
+{
+	if (c->brings_secret && c->in != NULL)
+		sys_wipe(c->in->data, c->in->cap);
+	buf_return(loop_of(c)->bufs, &c->in);
 }
 
 /* Keeps [p, p + n) for later. False: out of memory, the stream cannot go on. */
@@ -97,10 +105,14 @@ static void come_back_for_pending(struct conn *c)
 static size_t offer_kept(struct conn *c)
 {
 	struct buf *b = c->in;
-	size_t taken;
+	bool is_secret = c->brings_secret;
+	uint8_t *p = b->data + b->start;
+	size_t n = buf_bytes(b), taken;
 
 	c->in = NULL;
-	taken = c->ops->on_bytes(c, b->data + b->start, buf_bytes(b));
+	taken = c->ops->on_bytes(c, p, n);
+	if (is_secret)
+		sys_wipe(p, taken == CONN_CLOSED ? n : taken);
 	if (taken != CONN_CLOSED) {
 		b->start += (uint32_t)taken;
 		if (buf_bytes(b) > 0) {
@@ -124,12 +136,15 @@ static void take_more(struct conn *c, size_t n)
 /* The scratch holds what was kept, and behind it what has just been read: n bytes in all. */
 static void take_scratch(struct conn *c, size_t n)
 {
+	bool is_secret = c->brings_secret;
 	size_t taken;
 
-	buf_return(loop_of(c)->bufs, &c->in);
+	return_kept(c);
 	taken = c->ops->on_bytes(c, loop_of(c)->scratch, n);
 	if (taken != CONN_CLOSED && !keep(c, loop_of(c)->scratch + taken, n - taken))
 		c->ops->on_closed(c, ENOMEM);
+	if (is_secret)
+		sys_wipe(loop_of(c)->scratch, n);
 }
 
 /*
@@ -399,6 +414,13 @@ void conn_skip(struct conn *c, size_t n)
 		buf_return(loop_of(c)->bufs, &c->in);
 }
 
+void conn_expect_secret(struct conn *c, bool expected)
+{
+	c->brings_secret = expected;
+	if (c->tls != NULL)
+		tls_wipe_what_is_read(c->tls, expected);
+}
+
 void conn_suspend(struct conn *c)
 {
 	if (c->is_suspended || !c->is_open)
@@ -429,7 +451,7 @@ void conn_close(struct conn *c)
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	c->is_open = false;
-	buf_return(loop_of(c)->bufs, &c->in);
+	return_kept(c);
 	buf_return(loop_of(c)->bufs, &c->out);
 	c->next_grave = loop_of(c)->graves;
 	loop_of(c)->graves = c;

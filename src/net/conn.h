@@ -63,6 +63,7 @@ struct conn {
 	bool wants_write : 1;            /* the handshake does */
 	bool wants_turn : 1;             /* TLS has read ahead: there is more to take, in the next turn */
 	bool is_suspended : 1;
+	bool brings_secret : 1;          /* what is read is wiped when it has been taken */
 	bool owes_offer : 1;             /* kept bytes would have been offered, had it not been suspended */
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
 	uint32_t ticket;                 /* of loop_may_shake_hands() */
@@ -131,6 +132,12 @@ static inline const uint8_t *conn_kept(const struct conn *c, size_t *n)
 	*n = buf_bytes(c->in);
 	return *n == 0 ? NULL : c->in->data + c->in->start;
 }
+
+/*
+ * What comes from now on is a secret, or no longer is: it is wiped as soon as it has been taken, here and in TLS's
+ * buffers. To be called before it is asked for.
+ */
+void conn_expect_secret(struct conn *c, bool expected);
 
 /* Forgets the first n of them. */
 void conn_skip(struct conn *c, size_t n);

@@ -118,18 +118,20 @@ static struct database *add_database(struct registry *r, struct slice name, cons
 {
 	struct database *db = calloc(1, sizeof(*db));
 
-	if (db != NULL)
-		db->name = atom_get(name);
-	if (db == NULL || db->name == NULL || !bind_hosts(r, db, conf)) {
-		if (db != NULL)
-			atom_unref(&db->name);
+	if (db == NULL)
+		return NULL;
+	db->name = atom_get(name);
+	if (db->name != NULL && bind_hosts(r, db, conf))
+		HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
+	if (!HASH_HAS(db)) {
+		unbind_hosts(db);
+		atom_unref(&db->name);
 		free(db);
 		return NULL;
 	}
 	db->conf = conf;
 	cap_init(&db->cap);
 	set_cap_of_database(r, db);
-	HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
 	return db;
 }
 
@@ -355,28 +357,53 @@ struct user *registry_find_user(const struct registry *r, struct slice name)
 	return user;
 }
 
+static struct user *add_user(struct registry *r, struct slice name)
+{
+	struct user *user = calloc(1, sizeof(*user));
+
+	if (user == NULL)
+		return NULL;
+	user->name = atom_get(name);
+	if (user->name != NULL)
+		HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
+	if (HASH_HAS(user))
+		return user;
+	atom_unref(&user->name);
+	free(user);
+	return NULL;
+}
+
 struct user *registry_user(struct registry *r, struct slice name)
 {
 	struct user *user = registry_find_user(r, name);
 
 	if (user != NULL)
 		return user;
-	user = calloc(1, sizeof(*user));
-	if (user != NULL)
-		user->name = atom_get(name);
-	if (user == NULL || user->name == NULL) {
-		free(user);
+	user = add_user(r, name);
+	if (user == NULL)
 		return NULL;
-	}
 	user->conf = conf_find_user(r->conf, name);
 	cap_init(&user->cap);
 	set_cap_of_user(r, user);
-	HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
 	if (!r->hooks.on_user(r->hooks.arg, user)) {
 		free_user(r, user);
 		return NULL;
 	}
 	return user;
+}
+
+static struct database_pool *add_pool(struct database *db, struct user *user)
+{
+	struct database_pool *dp = calloc(1, sizeof(*dp));
+
+	if (dp == NULL)
+		return NULL;
+	dp->key = user;
+	HASH_ADD_PTR(db->pools, key, dp);
+	if (HASH_HAS(dp))
+		return dp;
+	free(dp);
+	return NULL;
 }
 
 struct pool *registry_pool(struct registry *r, struct database *db, struct user *user)
@@ -390,7 +417,7 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	HASH_FIND_PTR(db->pools, &user, dp);
 	if (dp != NULL)
 		return &dp->pool;
-	dp = calloc(1, sizeof(*dp));
+	dp = add_pool(db, user);
 	if (dp == NULL)
 		return NULL;
 	pool_init(&dp->pool, db, user);
@@ -398,8 +425,6 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	cap_join(&db->cap, &dp->pool, CAP_DATABASE);
 	cap_join(&user->cap, &dp->pool, CAP_USER);
 	cap_join(&r->cap, &dp->pool, CAP_ALL);
-	dp->key = user;
-	HASH_ADD_PTR(db->pools, key, dp);
 	TAILQ_INSERT_TAIL(&r->pools, dp, link);
 	r->npools++;
 	user->npools++;

@@ -5,9 +5,9 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/atom.h"
+#include "base/hash.h"
 #include "conf/conf.h"
 #include "net/deadline.h"
 #include "pool/cap.h"

@@ -299,7 +299,7 @@ static uint64_t hash_of_rows(const struct msg *m)
 {
 	static const uint8_t no_key[SIPHASH_KEY_SIZE];
 	struct cursor c = msg_cursor(m);
-	uint64_t hash = m->type;
+	uint64_t hash = (uint8_t)m->type;
 	unsigned n = m->type == 'T' ? cursor_u16(&c) : 0;
 
 	for (unsigned i = 0; i < n && !c.bad; i++) {
