@@ -273,6 +273,11 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops 
 	open_with(c, loop, fd, ops, EV_READ);
 }
 
+void conn_read_soon(struct conn *c)
+{
+	ev_feed_event(c->loop->ev, &c->io, EV_READ);
+}
+
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
 {
 	c->is_connecting = true;

@@ -71,6 +71,12 @@ struct conn {
 /* Takes over a connected socket and starts reading. */
 void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
 
+/*
+ * What has come along with the connection is read in this turn: nearly always its first bytes, and a wake-up less. For
+ * whoever has spoken first.
+ */
+void conn_read_soon(struct conn *c);
+
 /* Takes over a socket on which connect() is in progress. */
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
 
