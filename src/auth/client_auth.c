@@ -4,12 +4,10 @@
 #include <stdlib.h>
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-#include <openssl/sha.h>
 
 #include "auth/md5.h"
+#include "base/digest.h"
+#include "base/sys.h"
 #include "proto/out.h"
 
 /* The one in force is the message that is waited for. */
@@ -20,8 +18,9 @@ struct client_auth {
 	enum state state;
 	bool doomed;                      /* no such user: the secret is made up, and no answer is right */
 	char *user;
-	char *secret;
 	enum secret_type secret_type;
+	char *secret;                     /* NULL when it is a verifier: */
+	struct scram_keys verifier;
 	uint8_t own_salt[SCRAM_SALT_SIZE]; /* for secrets that come without a salt */
 	int iterations;
 	struct keycache *cache;
@@ -37,7 +36,7 @@ static void wipe_text(char *s)
 {
 	if (s == NULL)
 		return;
-	OPENSSL_cleanse(s, strlen(s));
+	sys_wipe(s, strlen(s));
 	free(s);
 }
 
@@ -59,24 +58,22 @@ static enum auth_step fail_sasl(struct client_auth *a, const char *sqlstate)
 	return fail(a, sqlstate, "SASL authentication failed");
 }
 
-/* A secret that this type of authentication can check; an md5 hash cannot answer SCRAM. */
-static bool has_usable_secret(const struct client_auth_params *params)
+/* The secret, if this type of authentication can check it; an md5 hash cannot answer SCRAM. */
+static bool take_secret(struct client_auth *a, const struct userlist_entry *entry)
 {
-	const struct userlist_entry *entry = params->entry;
-	struct scram_keys keys;
-	bool ok;
-
 	if (entry == NULL || entry->secret[0] == '\0')
 		return false;
+	a->secret_type = entry->type;
 	switch (entry->type) {
-	case SECRET_PLAIN:
-		return true;
 	case SECRET_MD5:
-		return params->type != AUTH_TYPE_SCRAM_SHA_256;
+		if (a->type == AUTH_TYPE_SCRAM_SHA_256)
+			break;
+		/* fall through */
+	case SECRET_PLAIN:
+		a->secret = strdup(entry->secret);
+		return a->secret != NULL;
 	case SECRET_SCRAM:
-		ok = scram_verifier_parse(slice_of(entry->secret), &keys);
-		scram_keys_fini(&keys);
-		return ok;
+		return scram_verifier_parse(slice_of(entry->secret), &a->verifier);
 	case SECRET_NONE:
 		break;
 	}
@@ -90,24 +87,41 @@ static bool has_usable_secret(const struct client_auth_params *params)
  */
 static bool make_own_salt(struct client_auth *a, const uint8_t *mock_key)
 {
-	uint8_t sum[SHA256_DIGEST_LENGTH];
+	const struct slice key = {(const char *)mock_key, CLIENT_AUTH_MOCK_KEY_SIZE};
+	uint8_t sum[DIGEST_SHA256_SIZE];
 
-	if (HMAC(EVP_sha256(), mock_key, CLIENT_AUTH_MOCK_KEY_SIZE, (const unsigned char *)a->user, strlen(a->user),
-		 sum, NULL) == NULL)
+	if (!digest_hmac_sha256(key, slice_of(a->user), sum))
 		return false;
 	memcpy(a->own_salt, sum, sizeof(a->own_salt));
 	return true;
 }
 
-static bool mock_verifier(const struct client_auth *a, struct strbuf *secret)
+/* Keys of which nothing is known yet but the salt and the iterations. */
+static void begin_keys(const struct client_auth *a, struct scram_keys *keys)
 {
-	struct scram_keys keys = {.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
+	*keys = (struct scram_keys){.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
+	memcpy(keys->salt, a->own_salt, sizeof(a->own_salt));
+}
 
-	memcpy(keys.salt, a->own_salt, sizeof(a->own_salt));
-	if (RAND_bytes(keys.stored_key, SCRAM_KEY_SIZE) != 1 || RAND_bytes(keys.server_key, SCRAM_KEY_SIZE) != 1)
-		return false;
-	scram_verifier_print(&keys, secret);
-	return true;
+static void mock_verifier(struct client_auth *a)
+{
+	begin_keys(a, &a->verifier);
+	sys_random(a->verifier.stored_key, SCRAM_KEY_SIZE);
+	sys_random(a->verifier.server_key, SCRAM_KEY_SIZE);
+}
+
+/* In the place of a password a text as long as an md5 hash does as well. */
+static bool mock_text(struct client_auth *a)
+{
+	struct strbuf secret;
+
+	strbuf_init(&secret);
+	strbuf_add_str(&secret, "md5");
+	for (size_t i = 0; i < sizeof(a->own_salt); i++)
+		strbuf_addf(&secret, "%02x", a->own_salt[i]);
+	a->secret = secret.failed ? NULL : strdup(secret.p);
+	strbuf_fini(&secret);
+	return a->secret != NULL;
 }
 
 /*
@@ -117,26 +131,16 @@ static bool mock_verifier(const struct client_auth *a, struct strbuf *secret)
  */
 static bool make_mock_secret(struct client_auth *a, enum secret_type type)
 {
-	struct strbuf secret;
-	bool ok = true;
-
 	a->doomed = true;
 	if (type == SECRET_NONE)
 		type = SECRET_PLAIN;
 	if (type == SECRET_MD5 && a->type == AUTH_TYPE_SCRAM_SHA_256)
 		type = SECRET_SCRAM;
 	a->secret_type = type;
-	strbuf_init(&secret);
-	if (type == SECRET_SCRAM) {
-		ok = mock_verifier(a, &secret);
-	} else {
-		strbuf_add_str(&secret, "md5");
-		for (size_t i = 0; i < sizeof(a->own_salt); i++)
-			strbuf_addf(&secret, "%02x", a->own_salt[i]);
-	}
-	a->secret = ok && !secret.failed ? strdup(secret.p) : NULL;
-	strbuf_fini(&secret);
-	return a->secret != NULL;
+	if (type != SECRET_SCRAM)
+		return mock_text(a);
+	mock_verifier(a);
+	return true;
 }
 
 static bool init(struct client_auth *a, const struct client_auth_params *params)
@@ -165,11 +169,7 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 		return false;
 	if (!make_own_salt(a, params->mock_key))
 		return false;
-	if (!has_usable_secret(params))
-		return make_mock_secret(a, params->mock_type);
-	a->secret_type = params->entry->type;
-	a->secret = strdup(params->entry->secret);
-	return a->secret != NULL;
+	return take_secret(a, params->entry) || make_mock_secret(a, params->mock_type);
 }
 
 struct client_auth *client_auth_new(const struct client_auth_params *params)
@@ -191,9 +191,10 @@ void client_auth_free(struct client_auth **auth)
 	free(a->user);
 	wipe_text(a->secret);
 	wipe_text(a->password);
+	scram_keys_fini(&a->verifier);
 	strbuf_fini(&a->channel_binding);
 	scram_server_fini(&a->scram);
-	OPENSSL_cleanse(a, sizeof(*a));
+	sys_wipe(a, sizeof(*a));
 	free(a);
 }
 
@@ -206,11 +207,9 @@ static enum auth_step ask_cleartext(struct client_auth *a, struct strbuf *out)
 
 static enum auth_step ask_md5(struct client_auth *a, struct strbuf *out)
 {
-	size_t mark;
+	size_t mark = out_begin(out, 'R');
 
-	if (RAND_bytes(a->md5_salt, sizeof(a->md5_salt)) != 1)
-		return fail_password(a);
-	mark = out_begin(out, 'R');
+	sys_random(a->md5_salt, sizeof(a->md5_salt));
 	out_u32(out, 5);
 	strbuf_add(out, a->md5_salt, sizeof(a->md5_salt));
 	out_end(out, mark);
@@ -252,35 +251,31 @@ enum auth_step client_auth_start(struct client_auth *a, struct strbuf *out)
 /* In a time that depends on neither's content. */
 static bool same_text(struct slice a, struct slice b)
 {
-	uint8_t sum_a[SHA256_DIGEST_LENGTH], sum_b[SHA256_DIGEST_LENGTH];
+	uint8_t sum_a[DIGEST_SHA256_SIZE], sum_b[DIGEST_SHA256_SIZE];
 
-	SHA256((const unsigned char *)a.p, a.n, sum_a);
-	SHA256((const unsigned char *)b.p, b.n, sum_b);
-	return CRYPTO_memcmp(sum_a, sum_b, sizeof(sum_a)) == 0;
+	return digest_sha256(a, sum_a) && digest_sha256(b, sum_b) &&
+	       CRYPTO_memcmp(sum_a, sum_b, sizeof(sum_a)) == 0;
 }
 
 /* Only right passwords get into the cache: guesses would push the others out. */
 static bool matches_verifier(const struct client_auth *a, struct slice password)
 {
-	struct scram_keys verifier, derived;
-	const struct scram_keys *known;
-	struct keycache_id id = {.user = slice_of(a->user), .secret = password};
+	const struct scram_keys *verifier = &a->verifier, *known;
+	const struct keycache_id id = {.user = slice_of(a->user),
+				       .secret = password,
+				       .salt = {(const char *)verifier->salt, verifier->salt_len},
+				       .iterations = verifier->iterations};
+	struct scram_keys derived = {0};
 	bool ok = false;
 
-	memset(&derived, 0, sizeof(derived));
-	if (!scram_verifier_parse(slice_of(a->secret), &verifier))
-		return false;
-	id.salt = (struct slice){(const char *)verifier.salt, verifier.salt_len};
-	id.iterations = verifier.iterations;
 	known = keycache_find(a->cache, &id);
 	if (known != NULL)
-		ok = CRYPTO_memcmp(known->stored_key, verifier.stored_key, SCRAM_KEY_SIZE) == 0;
+		ok = CRYPTO_memcmp(known->stored_key, verifier->stored_key, SCRAM_KEY_SIZE) == 0;
 	else if (scram_keys_derive(&derived, password, id.salt, id.iterations))
-		ok = CRYPTO_memcmp(derived.stored_key, verifier.stored_key, SCRAM_KEY_SIZE) == 0;
+		ok = CRYPTO_memcmp(derived.stored_key, verifier->stored_key, SCRAM_KEY_SIZE) == 0;
 	if (ok && known == NULL)
 		keycache_put(a->cache, &id, &derived);
 	scram_keys_fini(&derived);
-	scram_keys_fini(&verifier);
 	return ok;
 }
 
@@ -324,7 +319,7 @@ static enum auth_step on_md5(struct client_auth *a, struct slice answer)
 		secret = hashed;
 	}
 	ok = ok && md5_response(secret, a->md5_salt, expected) && same_text(answer, slice_of(expected));
-	OPENSSL_cleanse(hashed, sizeof(hashed));
+	sys_wipe(hashed, sizeof(hashed));
 	if (!ok || a->doomed)
 		return fail_password(a);
 	a->state = DONE;
@@ -348,18 +343,11 @@ static enum auth_step on_password(struct client_auth *a, const struct msg *m)
  * Of a plain secret only the salt is fixed here. The keys wait for the proof:
  * a stranger must not get 4096 rounds for one packet.
  */
-static bool init_scram(struct client_auth *a)
+static void init_scram(struct client_auth *a)
 {
-	struct scram_keys keys = {.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
-	bool ok = true;
-
-	if (a->secret_type == SECRET_SCRAM)
-		ok = scram_verifier_parse(slice_of(a->secret), &keys);
-	else
-		memcpy(keys.salt, a->own_salt, sizeof(a->own_salt));
-	ok = ok && scram_server_init(&a->scram, &keys);
-	scram_keys_fini(&keys);
-	return ok;
+	if (a->secret_type != SECRET_SCRAM)
+		begin_keys(a, &a->verifier);
+	scram_server_init(&a->scram, &a->verifier);
 }
 
 /* By the mechanism that the client selected; false if it was not offered. */
@@ -386,8 +374,7 @@ static enum auth_step on_sasl_first(struct client_auth *a, const struct msg *m, 
 		return fail_sasl(a, "08P01");
 	if (!choose_channel(a, mechanism, &channel))
 		return fail(a, "08P01", "client selected an invalid SASL authentication mechanism");
-	if (!init_scram(a))
-		return fail_sasl(a, "28P01");
+	init_scram(a);
 	a->scram.channel = channel;
 	mark = out_begin(out, 'R');
 	out_u32(out, 11);
