@@ -19,9 +19,8 @@ struct client_auth {
 	bool doomed;                      /* no such user: the secret is made up, and no answer is right */
 	char *user;
 	enum secret_type secret_type;
-	char *secret;                     /* NULL when it is a verifier: */
-	struct scram_keys verifier;
-	uint8_t own_salt[SCRAM_SALT_SIZE]; /* for secrets that come without a salt */
+	char *secret;                     /* NULL when it is a verifier */
+	struct scram_keys verifier;       /* of a password in the clear only salt and iterations */
 	int iterations;
 	struct keycache *cache;
 	uint8_t md5_salt[MD5_SALT_SIZE];
@@ -85,43 +84,23 @@ static bool take_secret(struct client_auth *a, const struct userlist_entry *entr
  * login to login, as a stored one does, and is the same for a name whether
  * there is such a user or not.
  */
-static bool make_own_salt(struct client_auth *a, const uint8_t *mock_key)
+static bool make_salt(struct client_auth *a, const uint8_t *mock_key)
 {
 	const struct slice key = {(const char *)mock_key, CLIENT_AUTH_MOCK_KEY_SIZE};
 	uint8_t sum[DIGEST_SHA256_SIZE];
 
 	if (!digest_hmac_sha256(key, slice_of(a->user), sum))
 		return false;
-	memcpy(a->own_salt, sum, sizeof(a->own_salt));
+	memcpy(a->verifier.salt, sum, SCRAM_SALT_SIZE);
+	a->verifier.salt_len = SCRAM_SALT_SIZE;
+	a->verifier.iterations = a->iterations;
 	return true;
 }
 
-/* Keys of which nothing is known yet but the salt and the iterations. */
-static void begin_keys(const struct client_auth *a, struct scram_keys *keys)
+/* SCRAM is spoken, or a password in the clear is derived from. */
+static bool needs_salt(const struct client_auth *a)
 {
-	*keys = (struct scram_keys){.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
-	memcpy(keys->salt, a->own_salt, sizeof(a->own_salt));
-}
-
-static void mock_verifier(struct client_auth *a)
-{
-	begin_keys(a, &a->verifier);
-	sys_random(a->verifier.stored_key, SCRAM_KEY_SIZE);
-	sys_random(a->verifier.server_key, SCRAM_KEY_SIZE);
-}
-
-/* In the place of a password a text as long as an md5 hash does as well. */
-static bool mock_text(struct client_auth *a)
-{
-	struct strbuf secret;
-
-	strbuf_init(&secret);
-	strbuf_add_str(&secret, "md5");
-	for (size_t i = 0; i < sizeof(a->own_salt); i++)
-		strbuf_addf(&secret, "%02x", a->own_salt[i]);
-	a->secret = secret.failed ? NULL : strdup(secret.p);
-	strbuf_fini(&secret);
-	return a->secret != NULL;
+	return a->type == AUTH_TYPE_SCRAM_SHA_256 || a->secret_type == SECRET_SCRAM;
 }
 
 /*
@@ -137,10 +116,14 @@ static bool make_mock_secret(struct client_auth *a, enum secret_type type)
 	if (type == SECRET_MD5 && a->type == AUTH_TYPE_SCRAM_SHA_256)
 		type = SECRET_SCRAM;
 	a->secret_type = type;
-	if (type != SECRET_SCRAM)
-		return mock_text(a);
-	mock_verifier(a);
-	return true;
+	if (type == SECRET_SCRAM) {
+		sys_random(a->verifier.stored_key, SCRAM_KEY_SIZE);
+		sys_random(a->verifier.server_key, SCRAM_KEY_SIZE);
+		return true;
+	}
+	/* In the place of a password it does as well. */
+	a->secret = strdup("md500000000000000000000000000000000");
+	return a->secret != NULL;
 }
 
 static bool init(struct client_auth *a, const struct client_auth_params *params)
@@ -167,9 +150,9 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 	strbuf_add_slice(&a->channel_binding, params->channel_binding);
 	if (a->channel_binding.failed)
 		return false;
-	if (!make_own_salt(a, params->mock_key))
+	if (!take_secret(a, params->entry) && !make_mock_secret(a, params->mock_type))
 		return false;
-	return take_secret(a, params->entry) || make_mock_secret(a, params->mock_type);
+	return !needs_salt(a) || a->verifier.salt_len > 0 || make_salt(a, params->mock_key);
 }
 
 struct client_auth *client_auth_new(const struct client_auth_params *params)
@@ -318,7 +301,8 @@ static enum auth_step on_md5(struct client_auth *a, struct slice answer)
 		ok = md5_secret(slice_of(a->secret), slice_of(a->user), hashed);
 		secret = hashed;
 	}
-	ok = ok && md5_response(secret, a->md5_salt, expected) && same_text(answer, slice_of(expected));
+	ok = ok && md5_response(secret, a->md5_salt, expected) && answer.n == MD5_TEXT_SIZE - 1 &&
+	     CRYPTO_memcmp(answer.p, expected, answer.n) == 0;
 	sys_wipe(hashed, sizeof(hashed));
 	if (!ok || a->doomed)
 		return fail_password(a);
@@ -337,17 +321,6 @@ static enum auth_step on_password(struct client_auth *a, const struct msg *m)
 	if (text.n == 0)
 		return fail(a, "28P01", "empty password returned by client");
 	return a->state == AWAIT_MD5 ? on_md5(a, text) : on_cleartext(a, text);
-}
-
-/*
- * Of a plain secret only the salt is fixed here. The keys wait for the proof:
- * a stranger must not get 4096 rounds for one packet.
- */
-static void init_scram(struct client_auth *a)
-{
-	if (a->secret_type != SECRET_SCRAM)
-		begin_keys(a, &a->verifier);
-	scram_server_init(&a->scram, &a->verifier);
 }
 
 /* By the mechanism that the client selected; false if it was not offered. */
@@ -374,7 +347,8 @@ static enum auth_step on_sasl_first(struct client_auth *a, const struct msg *m, 
 		return fail_sasl(a, "08P01");
 	if (!choose_channel(a, mechanism, &channel))
 		return fail(a, "08P01", "client selected an invalid SASL authentication mechanism");
-	init_scram(a);
+	/* Keys of a plain secret wait for the proof: a stranger must not get 4096 rounds for one packet. */
+	scram_server_init(&a->scram, &a->verifier);
 	a->scram.channel = channel;
 	mark = out_begin(out, 'R');
 	out_u32(out, 11);
@@ -390,7 +364,7 @@ static bool derive_from_plain(struct client_auth *a)
 	struct keycache_id id = {
 		.user = slice_of(a->user),
 		.secret = slice_of(a->secret),
-		.salt = {(const char *)a->own_salt, sizeof(a->own_salt)},
+		.salt = {(const char *)a->verifier.salt, a->verifier.salt_len},
 		.iterations = a->iterations,
 	};
 
