@@ -14,6 +14,8 @@ static int events_wanted(const struct conn *c)
 {
 	int want = 0;
 
+	if (c->is_in_line)
+		return 0;
 	if (c->is_suspended)
 		return c->out != NULL && !c->is_handshaking ? EV_WRITE : 0;
 	if (c->is_connecting || c->wants_write || c->wants_turn || (c->out != NULL && !c->is_handshaking))
@@ -159,6 +161,11 @@ static void read_some(struct conn *c)
 		take_scratch(c, at + (size_t)n);
 }
 
+static bool may_read(const struct conn *c)
+{
+	return c->is_open && (!c->is_paused || c->is_broken);
+}
+
 /* Whether the first byte is here and asks for TLS, in which case somebody else has gone on with it. */
 static bool sniff(struct conn *c)
 {
@@ -178,9 +185,7 @@ static void shake_hands(struct conn *c)
 	enum tls_step step;
 
 	/* A storm of handshakes, each some hundred times a query, is spread over turns. */
-	if (!loop_may_shake_hands(c->loop, &c->ticket)) {
-		/* Whoever speaks first has nothing to wait for but the next turn. */
-		c->wants_write = SSL_in_before(c->tls) && !SSL_is_server(c->tls);
+	if (!loop_may_shake_hands(c->loop, c)) {
 		update_watch(c);
 		return;
 	}
@@ -195,6 +200,9 @@ static void shake_hands(struct conn *c)
 	if (c->is_handshaking)
 		return;
 	c->ops->on_secured(c);
+	/* A client's first packet has often come along with the end of its handshake. */
+	if (may_read(c) && tls_has_pending(c->tls))
+		read_some(c);
 	come_back_for_pending(c);
 }
 
@@ -252,7 +260,7 @@ static void on_event(EV_P_ ev_io *io, int events)
 	}
 	if ((events & EV_WRITE) && c->out != NULL)
 		write_waiting(c);
-	if (!(events & EV_READ) || !c->is_open || (c->is_paused && !c->is_broken) || (c->is_sniffing && sniff(c)))
+	if (!(events & EV_READ) || !may_read(c) || (c->is_sniffing && sniff(c)))
 		return;
 	read_some(c);
 	come_back_for_pending(c);
@@ -293,7 +301,6 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
-	SSL_set_fd(tls, c->io.fd);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
@@ -411,6 +418,8 @@ void conn_close(struct conn *c)
 {
 	if (!c->is_open)
 		return;
+	if (c->is_in_line)
+		loop_leave_line(c->loop, c);
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
 	tls_close(&c->tls, !c->is_broken);
@@ -425,11 +434,13 @@ void conn_close(struct conn *c)
 
 void conn_abandon(struct conn *c)
 {
+	if (c->is_in_line)
+		loop_leave_line(c->loop, c);
 	tls_close(&c->tls, false);
 	ev_io_stop(c->loop->ev, &c->io);
 	close(c->io.fd);
 	buf_return(c->loop->bufs, &c->in);
 	buf_return(c->loop->bufs, &c->out);
 	c->is_open = c->is_connecting = c->is_handshaking = c->wants_write = c->wants_turn = false;
-	c->is_paused = c->is_broken = false;
+	c->is_paused = c->is_broken = c->is_called = false;
 }

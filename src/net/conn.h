@@ -54,6 +54,7 @@ struct conn {
 	const struct conn_ops *ops;
 	union {
 		struct buf *in;          /* read and not taken yet */
+		struct conn *next_in_line; /* while is_in_line: a handshake keeps nothing */
 		struct conn *next_grave; /* once closed */
 	};
 	struct buf *out;                 /* written by us, not taken by the kernel yet */
@@ -65,7 +66,7 @@ struct conn {
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
 	bool is_suspended;
 	bool owes_offer;                 /* kept bytes would have been offered, had it not been suspended */
-	uint32_t ticket;                 /* of loop_may_shake_hands() */
+	bool is_in_line, is_called;      /* see loop_may_shake_hands() */
 };
 
 /* Takes over a connected socket and starts reading. */
@@ -84,7 +85,7 @@ void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struc
 void conn_sniff(struct conn *c);
 
 /*
- * Takes over an SSL, set up for one of the two roles, and shakes hands. To be
+ * Takes over an SSL, set up for one of the two roles over this socket, and shakes hands. To be
  * called when nothing is kept: what was read in the clear must not be taken
  * for what came encrypted.
  */
