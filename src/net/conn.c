@@ -20,6 +20,8 @@ static int events_wanted(const struct conn *c)
 {
 	int want = 0;
 
+	if (c->is_in_line)
+		return 0;
 	if (c->is_suspended)
 		return c->out != NULL && !c->is_handshaking ? EV_WRITE : 0;
 	if (c->is_connecting || c->wants_write || c->wants_turn || (c->out != NULL && !c->is_handshaking))
@@ -179,6 +181,11 @@ static void read_some(struct conn *c)
 		take_scratch(c, at + (size_t)n);
 }
 
+static bool may_read(const struct conn *c)
+{
+	return c->is_open && (!c->is_paused || c->is_broken);
+}
+
 /* Whether the first byte is here and asks for TLS, in which case somebody else has gone on with it. */
 static bool sniff(struct conn *c)
 {
@@ -198,9 +205,7 @@ static void shake_hands(struct conn *c)
 	enum tls_step step;
 
 	/* A storm of handshakes, each some hundred times a query, is spread over turns. */
-	if (!loop_may_shake_hands(loop_of(c), &c->ticket)) {
-		/* Whoever speaks first has nothing to wait for but the next turn. */
-		c->wants_write = SSL_in_before(c->tls) && !SSL_is_server(c->tls);
+	if (!loop_may_shake_hands(loop_of(c), c)) {
 		update_watch(c);
 		return;
 	}
@@ -215,6 +220,9 @@ static void shake_hands(struct conn *c)
 	if (c->is_handshaking)
 		return;
 	c->ops->on_secured(c);
+	/* A client's first packet has often come along with the end of its handshake. */
+	if (may_read(c) && tls_has_pending(c->tls))
+		read_some(c);
 	come_back_for_pending(c);
 }
 
@@ -261,11 +269,11 @@ static void begin(struct conn *c)
 }
 
 /* Bits that are next to each other are looked at together: for nearly every event that is the first line. */
-static bool may_read(struct conn *c)
+static bool may_take(struct conn *c)
 {
 	if (c->is_open && !c->is_paused && !c->is_sniffing)
 		return true;
-	return c->is_open && (!c->is_paused || c->is_broken) && !(c->is_sniffing && sniff(c));
+	return may_read(c) && !(c->is_sniffing && sniff(c));
 }
 
 static void on_event(EV_P_ ev_io *io, int events)
@@ -284,7 +292,7 @@ static void on_event(EV_P_ ev_io *io, int events)
 	}
 	if ((events & EV_WRITE) && c->out != NULL)
 		write_waiting(c);
-	if (!(events & EV_READ) || !may_read(c))
+	if (!(events & EV_READ) || !may_take(c))
 		return;
 	read_some(c);
 	come_back_for_pending(c);
@@ -305,6 +313,11 @@ void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops 
 	open_with(c, loop, fd, ops, EV_READ);
 }
 
+void conn_read_soon(struct conn *c)
+{
+	ev_feed_event(loop_of(c)->ev, &c->io, EV_READ);
+}
+
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
 {
 	c->is_connecting = true;
@@ -320,7 +333,6 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
-	SSL_set_fd(tls, c->io.fd);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
@@ -445,6 +457,8 @@ void conn_close(struct conn *c)
 {
 	if (!c->is_open)
 		return;
+	if (c->is_in_line)
+		loop_leave_line(loop_of(c), c);
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
 	tls_close(&c->tls, !c->is_broken);
@@ -459,11 +473,13 @@ void conn_close(struct conn *c)
 
 void conn_abandon(struct conn *c)
 {
+	if (c->is_in_line)
+		loop_leave_line(loop_of(c), c);
 	tls_close(&c->tls, false);
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	buf_return(loop_of(c)->bufs, &c->in);
 	buf_return(loop_of(c)->bufs, &c->out);
 	c->is_open = c->is_connecting = c->is_handshaking = c->wants_write = c->wants_turn = false;
-	c->is_paused = c->is_broken = false;
+	c->is_paused = c->is_broken = c->is_called = false;
 }

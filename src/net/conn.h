@@ -54,6 +54,7 @@ struct conn {
 	const struct conn_ops *ops;
 	union {
 		struct buf *in;          /* read and not taken yet */
+		struct conn *next_in_line; /* while is_in_line: a handshake keeps nothing */
 		struct conn *next_grave; /* once closed */
 	};
 	struct buf *out;                 /* written by us, not taken by the kernel yet */
@@ -66,11 +67,17 @@ struct conn {
 	bool brings_secret : 1;          /* what is read is wiped when it has been taken */
 	bool owes_offer : 1;             /* kept bytes would have been offered, had it not been suspended */
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
-	uint32_t ticket;                 /* of loop_may_shake_hands() */
+	bool is_in_line : 1, is_called : 1; /* see loop_may_shake_hands() */
 };
 
 /* Takes over a connected socket and starts reading. */
 void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
+
+/*
+ * What has come along with the connection is read in this turn: nearly always its first bytes, and a wake-up less. For
+ * whoever has spoken first.
+ */
+void conn_read_soon(struct conn *c);
 
 /* Takes over a socket on which connect() is in progress. */
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
@@ -79,7 +86,7 @@ void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struc
 void conn_sniff(struct conn *c);
 
 /*
- * Takes over an SSL, set up for one of the two roles, and shakes hands. To be
+ * Takes over an SSL, set up for one of the two roles over this socket, and shakes hands. To be
  * called when nothing is kept: what was read in the clear must not be taken
  * for what came encrypted.
  */

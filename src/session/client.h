@@ -69,7 +69,7 @@ struct client {
 };
 
 /* Takes over an accepted socket. */
-void client_accept(struct hub *hub, int fd, bool is_unix);
+void client_accept(struct hub *hub, const struct accepted *accepted);
 
 void client_enter(struct client *c, enum client_state state);
 
