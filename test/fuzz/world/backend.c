@@ -1,15 +1,15 @@
-#include "world/backend.h"
+#include "backend.h"
 
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fuzz.h"
+#include "../fuzz.h"
 #include "proto/msg.h"
 #include "proto/out.h"
 #include "proto/startup.h"
-#include "world/world.h"
+#include "world.h"
 
 #define MESSAGE_MAX ((uint32_t)1 << 24)
 #define ROWS_MAX 20000

@@ -1,4 +1,4 @@
-#include "world/chance.h"
+#include "chance.h"
 
 #include <openssl/rand.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
-#include "world/stage.h"
+#include "stage.h"
 
 #include <unistd.h>
 
-#include "fuzz.h"
+#include "../fuzz.h"
 #include "proto/out.h"
 #include "proto/startup.h"
 

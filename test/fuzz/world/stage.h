@@ -3,8 +3,8 @@
  * do, whatever somebody else says meanwhile, and must get its own answers.
  */
 #pragma once
-#include "world/backend.h"
-#include "world/world.h"
+#include "backend.h"
+#include "world.h"
 
 #define STAGE_BACKENDS 16
 

@@ -1,4 +1,4 @@
-#include "world/world.h"
+#include "world.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/addr.h"
-#include "files.h"
-#include "fuzz.h"
-#include "world/chance.h"
+#include "../files.h"
+#include "../fuzz.h"
+#include "chance.h"
 
 enum { POOLER_PORT = 6432, SERVER_PORT = 5432 };
 
@@ -142,15 +142,10 @@ void world_send(int fd, const void *p, size_t n)
 
 bool world_receive(int fd, struct strbuf *to)
 {
+	static char room[65536];
 	ssize_t n;
 
-	do {
-		char *room = strbuf_reserve(to, 65536);
-
-		must(room != NULL);
-		n = recv(fd, room, 65536, 0);
-		if (n > 0)
-			to->n += (size_t)n;
-	} while (n > 0);
+	while ((n = recv(fd, room, sizeof(room), 0)) > 0)
+		strbuf_add(to, room, (size_t)n);
 	return n < 0 && errno == EAGAIN;
 }
