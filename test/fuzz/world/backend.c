@@ -595,7 +595,8 @@ static void drop(struct strbuf *b, size_t n)
 
 static void flush(struct backend *b)
 {
-	ssize_t n = b->out.n == 0 ? 0 : send(b->fd, b->out.p, b->out.n, MSG_NOSIGNAL);
+	size_t most = b->pace == 0 || b->pace > b->out.n ? b->out.n : b->pace;
+	ssize_t n = most == 0 ? 0 : send(b->fd, b->out.p, most, MSG_NOSIGNAL);
 
 	if (n > 0)
 		drop(&b->out, (size_t)n);

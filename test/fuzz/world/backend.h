@@ -36,6 +36,7 @@ struct backend {
 	bool is_skipping;                /* up to a Sync */
 	bool is_sleeping;
 	bool asks_password;
+	size_t pace;                     /* bytes it sends in a turn at most; 0: all that it can */
 	bool has_moved;                  /* in its last turn it has read or written something */
 	uint32_t cancels;                /* it was a CancelRequest: whom; 0 otherwise */
 	struct strbuf in, out;           /* not looked at, and not taken by the socket yet */

@@ -81,22 +81,33 @@ static bool accept_one(struct stage *s)
 	return true;
 }
 
-static bool turn(struct stage *s)
+bool stage_accept(struct stage *s)
 {
-	bool has_moved = false;
+	bool has_accepted = false;
+
+	while (accept_one(s))
+		has_accepted = true;
+	return has_accepted;
+}
+
+bool stage_turn_backend(struct stage *s, struct backend *b)
+{
+	bool has_moved = !backend_turn(b) || b->has_moved;
+
+	if (b->cancels != 0)
+		cancel(s, b);
+	return has_moved;
+}
+
+bool stage_turn(struct stage *s)
+{
+	bool has_moved;
 
 	world_turn();
-	while (accept_one(s))
-		has_moved = true;
-	for (size_t i = 0; i < STAGE_BACKENDS; i++) {
-		struct backend *b = &s->backends[i];
-
-		if (b->fd < 0)
-			continue;
-		has_moved = !backend_turn(b) || b->has_moved || has_moved;
-		if (b->cancels != 0)
-			cancel(s, b);
-	}
+	has_moved = stage_accept(s);
+	for (size_t i = 0; i < STAGE_BACKENDS; i++)
+		if (s->backends[i].fd >= 0)
+			has_moved = stage_turn_backend(s, &s->backends[i]) || has_moved;
 	return has_moved;
 }
 
@@ -105,7 +116,7 @@ void stage_settle(struct stage *s)
 	unsigned nstill = 0;
 
 	for (unsigned i = 0; i < MOST_TURNS && nstill < STILL; i++)
-		nstill = turn(s) ? 0 : nstill + 1;
+		nstill = stage_turn(s) ? 0 : nstill + 1;
 }
 
 void stage_pass(struct stage *s, uint64_t us)

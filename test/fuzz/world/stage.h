@@ -22,7 +22,16 @@ struct stage {
 void stage_open(struct stage *s, struct conf *conf, uint64_t seed);
 void stage_close(struct stage *s);
 
-/* Loop and servers take turns until nothing moves any more. */
+/* Takes over the connections that the pooler has opened. Whether there was one. */
+bool stage_accept(struct stage *s);
+
+/* One of the servers that answer looks at what has come, and what it says of whom to cancel is done. */
+bool stage_turn_backend(struct stage *s, struct backend *b);
+
+/* The loop turns once, and all servers. Whether something has moved. */
+bool stage_turn(struct stage *s);
+
+/* The same until nothing moves any more. */
 void stage_settle(struct stage *s);
 
 /* The same while time passes. */

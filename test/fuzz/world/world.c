@@ -33,14 +33,11 @@ static void add_file(struct strbuf *ini, const char *setting, unsigned number, c
 		strbuf_addf(ini, "\n%s = %s\n", setting, files_put(number, content, strlen(content)));
 }
 
-struct conf *world_conf(const char *ini, const char *users, const char *hba)
+const char *world_write_conf(const char *ini, const char *users, const char *hba)
 {
-	struct conf_problems problems;
 	struct strbuf text;
-	struct conf *conf;
-	const char *mark;
+	const char *mark, *name;
 
-	fuzz_quietly();
 	strbuf_init(&text);
 	for (; (mark = strstr(ini, "@@")) != NULL; ini = mark + 2) {
 		strbuf_add(&text, ini, (size_t)(mark - ini));
@@ -49,13 +46,24 @@ struct conf *world_conf(const char *ini, const char *users, const char *hba)
 	strbuf_add_str(&text, ini);
 	add_file(&text, "auth_file", FILE_USERS, users);
 	add_file(&text, "auth_hba_file", FILE_HBA, hba);
+	name = files_put(FILE_INI, text.p, text.n);
+	strbuf_fini(&text);
+	return name;
+}
+
+struct conf *world_conf(const char *ini, const char *users, const char *hba)
+{
+	const char *name = world_write_conf(ini, users, hba);
+	struct conf_problems problems;
+	struct conf *conf;
+
+	fuzz_quietly();
 	conf_problems_init(&problems);
-	conf = pooler_load(files_put(FILE_INI, text.p, text.n), &(struct pooler_options){.quiet = true}, &problems);
+	conf = pooler_load(name, &(struct pooler_options){.quiet = true}, &problems);
 	if (conf == NULL)
 		fprintf(stderr, "%s", problems.errors.p);
 	must(conf != NULL);
 	conf_problems_fini(&problems);
-	strbuf_fini(&text);
 	return conf;
 }
 

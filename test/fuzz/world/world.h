@@ -22,10 +22,13 @@ struct world {
  * The configuration of a text in which @@ stands for the folder, an abstract
  * one, of all sockets: the pooler's own at port 6432, PostgreSQL's at 5432.
  * The text ends in section [pgbouncer]: auth_file and auth_hba_file with these
- * contents are added, unless they are NULL. Kept for as long as the program
- * runs. RELOAD reads the latest that has been made.
+ * contents are added, unless they are NULL. The caller unrefs it, if it ever
+ * wants to.
  */
 struct conf *world_conf(const char *ini, const char *users, const char *hba);
+
+/* Only writes the files, from which the next RELOAD reads; returns the first one's name. */
+const char *world_write_conf(const char *ini, const char *users, const char *hba);
 
 /* Chance follows from the seed until world_close(). */
 void world_open(struct world *w, struct conf *conf, uint64_t seed);
