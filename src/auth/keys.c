@@ -6,10 +6,7 @@
 #include <openssl/rand.h>
 
 #include "base/digest.h"
-
-/* Running out of memory costs a derivation, not the program. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include "base/hash.h"
 
 struct entry {
 	uint8_t digest[DIGEST_SHA256_SIZE];
@@ -75,7 +72,7 @@ static bool digest(const struct keycache *cache, const struct keycache_id *id, u
 static bool insert(struct keycache *cache, struct entry *e)
 {
 	HASH_ADD(hh, cache->entries, digest, DIGEST_SHA256_SIZE, e);
-	if (e->hh.tbl != NULL)
+	if (HASH_HAS(e))
 		return true;
 	OPENSSL_cleanse(e, sizeof(*e));
 	free(e);

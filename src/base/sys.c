@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 
@@ -55,6 +56,18 @@ void sys_random(void *p, size_t n)
 void sys_wipe(void *p, size_t n)
 {
 	explicit_bzero(p, n);
+}
+
+/* The limit alone is not enough: the kernel does not ask it when dumps are piped into a program. */
+void sys_allow_core_dumps(bool allowed)
+{
+	struct rlimit limit;
+
+	prctl(PR_SET_DUMPABLE, allowed ? 1 : 0);
+	if (getrlimit(RLIMIT_CORE, &limit) != 0)
+		return;
+	limit.rlim_cur = allowed ? limit.rlim_max : 0;
+	setrlimit(RLIMIT_CORE, &limit);
 }
 
 size_t sys_raise_nofile(size_t wanted)

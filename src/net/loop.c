@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -111,12 +112,31 @@ static void on_after_sleep(EV_P_ ev_check *w, int events)
 	call_line(w->data);
 }
 
+#define LARGE_TABLE (32 * 1024)
+
+/*
+ * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would stay
+ * with us as holes, together as large as the tables themselves.
+ */
+static void *table_realloc(void *table, long size)
+{
+	if (size == 0) {
+		free(table);
+		return NULL;
+	}
+	table = realloc(table, (size_t)size);
+	if (size >= LARGE_TABLE)
+		malloc_trim(0);
+	return table;
+}
+
 struct loop *loop_new(void)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (loop == NULL)
 		return NULL;
+	ev_set_allocator(table_realloc);
 	loop->ev = ev_default_loop(EVFLAG_AUTO);
 	loop->bufs = bufpool_new();
 	loop->scratch = malloc(LOOP_SCRATCH_SIZE);

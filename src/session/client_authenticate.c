@@ -137,6 +137,8 @@ static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
+	if (c->login->type == AUTH_TYPE_PLAIN)
+		conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	step = client_auth_start(c->login->auth, &out);
 	send_out(c, &out);
@@ -262,6 +264,7 @@ static void begin_external(struct client *c, enum external_kind kind, const char
 	c->login->is_external = true;
 	c->login->kind = kind;
 	c->login->target = strdup(target);
+	conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	out_auth(&out, 3);
 	send_out(c, &out);
@@ -471,6 +474,8 @@ size_t client_authenticate_bytes(struct client *c, const uint8_t *p, size_t n)
 	}
 	if (m.have < m.len)
 		return 0;
+	/* Asked for once: what follows is no secret, and this still is wiped. */
+	conn_expect_secret(&c->conn, false);
 	take_message(c, &m);
 	return c->state == CLIENT_CLOSED ? CONN_CLOSED : MSG_HEADER_SIZE + m.len;
 }

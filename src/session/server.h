@@ -174,7 +174,7 @@ void pool_session_refuse_if_down(struct pool *pool);
  * and hint may be NULL.
  */
 void pool_session_refused(struct pool *pool, uint64_t began_at, const struct close_error *error, bool is_servers);
-void pool_session_succeeded(struct pool *pool);
+void pool_session_succeeded(struct pool *pool, uint64_t began_at);
 void pool_session_lost_young(struct pool *pool, uint64_t connected_at);
 
 /* Servers that were under a bound with this pool's, or idle ones of it, may have room to give. */

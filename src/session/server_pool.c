@@ -357,10 +357,11 @@ void pool_session_try_again(struct pool *pool)
 	failure_clear(&ps->failure);
 }
 
-void pool_session_succeeded(struct pool *pool)
+void pool_session_succeeded(struct pool *pool, uint64_t began_at)
 {
 	struct pool_session *ps = pool_session(pool);
 
+	pool_was_let_in(pool, began_at, clock_us());
 	ps->is_renewed = false;
 	pool->is_known = true;
 	/* That it lets us in is no news then. */

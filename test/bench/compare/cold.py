@@ -5,7 +5,7 @@ import time
 
 from harness.wire import Closed, FakeServer, cstring, query
 
-from .contenders import OURS, POOLERS, running
+from .contenders import POOLERS, running
 from .work import LIMIT, Figure, Work
 
 NEEDED = 50
@@ -39,20 +39,16 @@ def all_begin(contender):
         return time.monotonic() - began
 
 
-def session(settings):
-    @contextlib.contextmanager
-    def begin(bench):
-        def measure(who):
-            with slow_server(bench.login) as server, \
-                    running(bench, who, server.entry, default_pool_size=NEEDED, **settings) as contender:
-                return {"logins": all_begin(contender) / bench.login}
-        yield measure
-    return begin
+@contextlib.contextmanager
+def cold(bench):
+    def measure(who):
+        with slow_server(bench.login) as server, \
+                running(bench, who, server.entry, default_pool_size=NEEDED) as contender:
+            return {"logins": all_begin(contender) / bench.login}
+    yield measure
 
 
 WORKS = [
-    Work("cold", POOLERS, session({}),
+    Work("cold", POOLERS, cold,
          [Figure("logins", f"{NEEDED} servers at once on a cold pool", "logins", {LIMIT: 3})]),
-    Work("cold-parallel", [OURS], session({"server_connect_parallel": NEEDED, "host_connect_parallel": NEEDED}),
-         [Figure("logins", f"the same, all {NEEDED} may connect in parallel", "logins", {LIMIT: 3})]),
 ]

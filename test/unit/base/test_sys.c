@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,6 +108,21 @@ static void the_limit_of_files_is_never_lowered(void **state)
 	assert_int_equal(sys_raise_nofile(1), was.rlim_cur);
 }
 
+static void core_dumps_need_to_be_allowed(void **state)
+{
+	struct rlimit limit;
+
+	(void)state;
+	sys_allow_core_dumps(false);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+	assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+	assert_int_equal(limit.rlim_cur, 0);
+	sys_allow_core_dumps(true);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 1);
+	assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+	assert_true(limit.rlim_cur == limit.rlim_max);
+}
+
 static void a_descriptor_becomes_non_blocking_and_keeps_its_other_flags(void **state)
 {
 	int fd = open("/dev/null", O_WRONLY | O_APPEND), flags;
@@ -130,6 +146,7 @@ int main(void)
 		cmocka_unit_test(wiped_memory_is_zero),
 		cmocka_unit_test(the_limit_of_files_is_raised_as_far_as_it_goes),
 		cmocka_unit_test(the_limit_of_files_is_never_lowered),
+		cmocka_unit_test(core_dumps_need_to_be_allowed),
 		cmocka_unit_test(a_descriptor_becomes_non_blocking_and_keeps_its_other_flags),
 	};
 
