@@ -129,7 +129,7 @@ def test_welcome_of_one_client_is_not_the_next_ones(make_pooler):
     """The greeting is kept from login to login."""
     pooler = make_pooler()
     for _ in range(2):
-        with pooler.wire(application_name="a", DateStyle="German") as w:
+        with pooler.wire(application_name="a", DateStyle="German, DMY") as w:
             assert (w.parameters["application_name"], w.parameters["DateStyle"]) == ("a", "German, DMY")
         with pooler.wire(application_name="b") as w:
             assert (w.parameters["application_name"], w.parameters["DateStyle"]) == ("b", "ISO, MDY")
