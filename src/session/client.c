@@ -444,15 +444,9 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 	destroy(c, why);
 }
 
-/* The reason's text with the subject in the place of %s. */
-static void compose(struct strbuf *text, const char *pattern, const char *subject)
+/* The reason's text with the subject in the place of %s, which is the hole. */
+static void compose(struct strbuf *text, const char *pattern, const char *hole, const char *subject)
 {
-	const char *hole = strstr(pattern, "%s");
-
-	if (hole == NULL) {
-		strbuf_add_str(text, pattern);
-		return;
-	}
 	strbuf_add(text, pattern, (size_t)(hole - pattern));
 	strbuf_add_str(text, subject == NULL ? "" : subject);
 	strbuf_add_str(text, hole + 2);
@@ -464,10 +458,15 @@ void client_close_hint(struct client *c, enum close_reason why, const char *subj
 	const struct close_reason_info *info = &close_reasons[why];
 	const struct close_error e = {
 		.sqlstate = info->sqlstate, .detail = detail, .hint = hint == NULL ? info->hint : hint};
+	const char *hole = strstr(info->text, "%s");
 	struct strbuf text;
 
+	if (hole == NULL) {
+		close_with_text(c, why, info->text, &e, false);
+		return;
+	}
 	strbuf_init(&text);
-	compose(&text, info->text, subject);
+	compose(&text, info->text, hole, subject);
 	close_with_text(c, why, text.failed ? info->text : text.p, &e, false);
 	strbuf_fini(&text);
 }
