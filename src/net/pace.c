@@ -1,0 +1,45 @@
+#include "net/pace.h"
+
+void pace_init(struct pace *p)
+{
+	*p = (struct pace){.read_size = PACE_READ_SIZE};
+}
+
+/* Longer while pieces stay small, shorter when they are so large that their senders may have been held up. */
+static unsigned next_interval(const struct pace *p)
+{
+	size_t piece = p->streamed / p->nstreams;
+	size_t small = p->read_size * 3 / 8, large = p->read_size * 5 / 8;
+
+	if (p->interval == 0)
+		return piece < small / 2 ? PACE_INTERVAL_MIN : 0;
+	if (piece < small)
+		return p->interval * 2 < PACE_INTERVAL_MAX ? p->interval * 2 : PACE_INTERVAL_MAX;
+	if (piece > large)
+		return p->interval / 2 < PACE_INTERVAL_MIN ? 0 : p->interval / 2;
+	return p->interval;
+}
+
+/* Streams share what one of them may bring, so that a turn does not become longer for whoever comes in between. */
+static size_t next_read_size(const struct pace *p)
+{
+	size_t share = PACE_READ_MAX / p->nstreams;
+
+	return share < PACE_READ_SIZE ? PACE_READ_SIZE : share;
+}
+
+void pace_next_turn(struct pace *p)
+{
+	if (p->nother > 0) {
+		p->interval = 0;
+		p->read_size = PACE_READ_SIZE;
+	} else if (p->nstreams > 0) {
+		p->interval = next_interval(p);
+		p->read_size = next_read_size(p);
+	} else {
+		/* A stream that waits for its reader goes on as it was, but waits for nothing else. */
+		p->interval = 0;
+	}
+	p->nstreams = p->nother = 0;
+	p->streamed = 0;
+}
