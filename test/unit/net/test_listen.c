@@ -581,6 +581,22 @@ static void tcp_options_are_set_and_zeros_leave_the_systems(void **state)
 	close(fd);
 }
 
+static void connections_within_the_machine_are_not_paced(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int fd = connect_tcp("127.0.0.1", o.port);
+	char name[16] = "";
+	socklen_t n = sizeof(name);
+
+	(void)state;
+	turn_until(naccepted == 1);
+	assert_int_equal(getsockopt(accepted[0], IPPROTO_TCP, TCP_CONGESTION, name, &n), 0);
+	assert_string_equal(name, "reno");
+	close(fd);
+	listeners_close(&l);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -610,6 +626,7 @@ int main(void)
 		TEST(only_sockets_that_listen_can_be_inherited),
 		TEST(accepting_goes_on_when_descriptors_are_free_again),
 		TEST(tcp_options_are_set_and_zeros_leave_the_systems),
+		TEST(connections_within_the_machine_are_not_paced),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);
