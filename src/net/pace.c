@@ -9,14 +9,14 @@ void pace_init(struct pace *p)
 static unsigned next_interval(const struct pace *p)
 {
 	size_t piece = p->streamed / p->nstreams;
-	size_t small = p->read_size * 3 / 8, large = p->read_size * 5 / 8;
+	size_t small = p->read_size / 2, large = p->read_size / 8 * 5;
 
 	if (p->interval == 0)
-		return piece < small / 2 ? PACE_INTERVAL_MIN : 0;
-	if (piece < small)
-		return p->interval * 2 < PACE_INTERVAL_MAX ? p->interval * 2 : PACE_INTERVAL_MAX;
+		return piece < PACE_READ_SIZE / 2 ? PACE_INTERVAL_STEP : 0;
+	if (piece < small && p->interval < PACE_INTERVAL_MAX)
+		return p->interval + PACE_INTERVAL_STEP;
 	if (piece > large)
-		return p->interval / 2 < PACE_INTERVAL_MIN ? 0 : p->interval / 2;
+		return p->interval - PACE_INTERVAL_STEP;
 	return p->interval;
 }
 

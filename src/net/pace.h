@@ -17,8 +17,8 @@
 #define PACE_READ_SIZE ((size_t)64 * 1024)
 #define PACE_READ_MAX ((size_t)256 * 1024)
 
-/* So far apart are turns with streams, in microseconds: at first, and at most. */
-#define PACE_INTERVAL_MIN 100
+/* So much further apart, in microseconds, turns go in one step, and so far at most. */
+#define PACE_INTERVAL_STEP 100
 #define PACE_INTERVAL_MAX 400
 
 struct pace {
