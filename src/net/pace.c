@@ -37,7 +37,7 @@ void pace_next_turn(struct pace *p)
 		p->interval = next_interval(p);
 		p->read_size = next_read_size(p);
 	} else {
-		/* A stream that waits for its reader goes on as it was, but waits for nothing else. */
+		/* Timers, or a stream whose reader has been slow: there is nothing to collect, and reads go on as they were. */
 		p->interval = 0;
 	}
 	p->nstreams = p->nother = 0;

@@ -8,7 +8,8 @@
  * pieces of streams, the next one is put off, so that more of them move at
  * once, up to what the sender can have on its way. And reads are larger, for
  * with them go fewer system calls and acknowledgements. Any other read in a
- * turn ends both at once: queries do not wait for streams.
+ * turn ends both: of what is no stream, only the first to come may have
+ * waited, and for no longer than PACE_INTERVAL_MAX.
  */
 #pragma once
 #include <stddef.h>
