@@ -65,7 +65,7 @@ static bool keep(struct conn *c, const uint8_t *p, size_t n)
 	return n == 0 || buf_append(loop_of(c)->bufs, &c->in, p, n);
 }
 
-/* A read of at least this much may be a piece of a stream; one of half the scratch is worth a turn of its own. */
+/* A read of at least this much may be a piece of a stream. */
 #define LARGE_READ 4096
 
 /* So many large reads in a row make a stream: 128 KiB of PostgreSQL's. */
@@ -73,11 +73,16 @@ static bool keep(struct conn *c, const uint8_t *p, size_t n)
 
 static void note_read(struct conn *c, size_t n)
 {
+	struct pace *pace = &loop_of(c)->pace;
+
 	if (n < LARGE_READ)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	loop_note_read(loop_of(c), c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
+	if (c->nlarge == STREAM_READS)
+		pace_note_stream(pace, n);
+	else
+		pace_note_other(pace);
 }
 
 static ssize_t receive(struct conn *c, void *p, size_t n)
@@ -126,7 +131,7 @@ static size_t offer_kept(struct conn *c)
 	return taken == CONN_CLOSED ? CONN_CLOSED : 0;
 }
 
-/* A message so long that what is kept of it fills the scratch: it grows where it is kept. */
+/* A message so long that what is kept of it leaves little room for a read: it grows where it is kept. */
 static void take_more(struct conn *c, size_t n)
 {
 	if (!keep(c, loop_of(c)->scratch, n))
@@ -150,7 +155,7 @@ static void take_scratch(struct conn *c, size_t n)
 }
 
 /*
- * Reads behind what was kept, if that fits into the scratch, so that a
+ * Reads behind what was kept, if that is not much, so that a
  * message cut by a read boundary becomes whole without more than its head
  * being copied; otherwise into the kept buffer itself, which then grows.
  */
@@ -158,13 +163,13 @@ static void read_some(struct conn *c)
 {
 	uint8_t *scratch = loop_of(c)->scratch;
 	size_t kept = buf_bytes(c->in);
-	bool is_long = kept >= LOOP_SCRATCH_SIZE / 2;
+	bool is_long = kept >= PACE_READ_SIZE / 2;
 	size_t at = is_long ? 0 : kept;
 	ssize_t n;
 
 	if (at > 0)
 		memcpy(scratch, c->in->data + c->in->start, at);
-	n = receive(c, scratch + at, LOOP_SCRATCH_SIZE - at);
+	n = receive(c, scratch + at, loop_of(c)->pace.read_size - at);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {

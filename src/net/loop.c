@@ -17,17 +17,13 @@ void loop_bury(struct loop *loop)
 	}
 }
 
-/* The shortest time between two turns that move nothing but streams, in seconds. */
-#define COLLECT_SECONDS 100e-6
-
 static void choose_pace(struct loop *loop)
 {
-	bool collect = loop->nstreaming > 0 && loop->nother == 0;
+	unsigned before = loop->pace.interval;
 
-	loop->nstreaming = loop->nother = 0;
-	if (collect != loop->is_collecting)
-		ev_set_io_collect_interval(loop->ev, collect ? COLLECT_SECONDS : 0.);
-	loop->is_collecting = collect;
+	pace_next_turn(&loop->pace);
+	if (loop->pace.interval != before)
+		ev_set_io_collect_interval(loop->ev, loop->pace.interval * 1e-6);
 }
 
 /* Somebody stands in line: the loop does not sleep. */
@@ -146,6 +142,7 @@ struct loop *loop_new(void)
 		free(loop);
 		return NULL;
 	}
+	pace_init(&loop->pace);
 	ev_prepare_init(&loop->before_sleep, on_before_sleep);
 	loop->before_sleep.data = loop;
 	ev_prepare_start(loop->ev, &loop->before_sleep);

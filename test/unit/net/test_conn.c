@@ -176,6 +176,52 @@ static void bytes_not_taken_at_all_add_up(void **state)
 	turn_until(has_seen("xxxxxy"));
 }
 
+/* As much as the socket takes; it has to be more than one read of a query brings. */
+static size_t fill_socket(void)
+{
+	static const char much[150000];
+	size_t sent = 0;
+	ssize_t n;
+
+	while (sent < sizeof(much) && (n = write(s.peer, much + sent, sizeof(much) - sent)) > 0)
+		sent += (size_t)n;
+	assert_true(sent > PACE_READ_SIZE);
+	return sent;
+}
+
+static void one_turn_of_much_that_comes_at_once_is_bounded(void **state)
+{
+	size_t sent = fill_socket();
+
+	(void)state;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.last_offer, PACE_READ_SIZE);
+	turn_until(s.nseen == sent);
+}
+
+static void a_stream_is_read_by_larger_reads(void **state)
+{
+	static const char piece[8192];
+	size_t sent = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		sent += (size_t)write(s.peer, piece, sizeof(piece));
+		turn_until(s.nseen == sent);
+	}
+	sent += fill_socket();
+	s.noffers = 0;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.nseen, sent);
+	/* A short answer in between, and the next is a stream only when it has shown again that it is. */
+	peer_says("CREATE TABLE");
+	turn_until(s.nseen == sent + 12);
+	fill_socket();
+	s.noffers = 0;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.last_offer, PACE_READ_SIZE);
+}
+
 /* A message larger than the scratch, whose handler wants it whole. */
 static void kept_bytes_may_outgrow_the_scratch(void **state)
 {
@@ -602,7 +648,7 @@ static void a_paused_connection_that_breaks_leaves_no_gap_in_its_stream(void **s
 	conn_pause(&s.conn);
 	while (sent < sizeof(much) && (n = write(s.peer, much + sent, sizeof(much) - sent)) > 0)
 		sent += (size_t)n;
-	assert_true(sent > LOOP_SCRATCH_SIZE);
+	assert_true(sent > PACE_READ_SIZE);
 	peer_ends();
 	conn_write(&s.conn, "x", 1);
 	turn(0.001);
@@ -805,6 +851,8 @@ int main(void)
 		TEST(bytes_that_arrive_are_offered),
 		TEST(kept_bytes_are_offered_again_with_what_comes_next),
 		TEST(bytes_not_taken_at_all_add_up),
+		TEST(one_turn_of_much_that_comes_at_once_is_bounded),
+		TEST(a_stream_is_read_by_larger_reads),
 		TEST(kept_bytes_may_outgrow_the_scratch),
 		TEST(the_end_of_the_stream_is_told_once_behind_its_bytes),
 		TEST(what_is_kept_can_be_looked_at),
