@@ -6,6 +6,7 @@
 
 #include "net/inherited.h"
 #include "net/tls_io.h"
+#include "net/tls_socket.h"
 
 /* The first byte of a TLS record that carries a handshake. */
 #define TLS_HANDSHAKE_BYTE 0x16
@@ -65,14 +66,27 @@ static void note_read(struct conn *c, size_t n)
 	loop_note_read(c->loop, c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
 }
 
+/* For a call that may touch the socket. */
+static struct ssl_st *aimed_tls(struct conn *c)
+{
+	tls_socket_aim(c->loop->tls_socket, c->io.fd);
+	return c->tls;
+}
+
 static ssize_t receive(struct conn *c, void *p, size_t n)
 {
-	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(c->tls, p, n);
+	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(aimed_tls(c), p, n);
 }
 
 static ssize_t transmit(struct conn *c, const void *p, size_t n)
 {
-	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(c->tls, p, n);
+	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(aimed_tls(c), p, n);
+}
+
+static void end_tls(struct conn *c, bool is_healthy)
+{
+	tls_close(aimed_tls(c), is_healthy);
+	c->tls = NULL;
 }
 
 /*
@@ -184,7 +198,7 @@ static void shake_hands(struct conn *c)
 		update_watch(c);
 		return;
 	}
-	step = tls_handshake(c->tls);
+	step = tls_handshake(aimed_tls(c));
 	c->wants_write = step == TLS_STEP_WANT_WRITE;
 	if (step == TLS_STEP_FAILED) {
 		c->ops->on_closed(c, EPROTO);
@@ -288,7 +302,7 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
-	SSL_set_fd(tls, c->io.fd);
+	tls_socket_use(c->loop->tls_socket, tls);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
@@ -408,7 +422,7 @@ void conn_close(struct conn *c)
 		return;
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
-	tls_close(&c->tls, !c->is_broken);
+	end_tls(c, !c->is_broken);
 	ev_io_stop(c->loop->ev, &c->io);
 	close(c->io.fd);
 	c->is_open = false;
@@ -420,7 +434,7 @@ void conn_close(struct conn *c)
 
 void conn_abandon(struct conn *c)
 {
-	tls_close(&c->tls, false);
+	end_tls(c, false);
 	ev_io_stop(c->loop->ev, &c->io);
 	close(c->io.fd);
 	buf_return(c->loop->bufs, &c->in);

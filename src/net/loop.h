@@ -10,6 +10,7 @@
 
 #include "net/buf.h"
 
+struct bio_st;
 struct conn;
 
 /* One read() fills at most this much; single thread: nobody else is using it. */
@@ -19,6 +20,7 @@ struct loop {
 	struct ev_loop *ev;
 	struct bufpool *bufs;
 	uint8_t *scratch;
+	struct bio_st *tls_socket;       /* OpenSSL's BIO: see net/tls_socket.h */
 	struct conn *graves;             /* closed connections, freed before the loop sleeps */
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */

@@ -24,4 +24,4 @@ enum tls_step tls_handshake(SSL *ssl);
 bool tls_has_pending(const SSL *ssl);
 
 /* Tells the peer that nothing more comes, if that can be done at once, and frees. NULL is allowed. */
-void tls_close(SSL **ssl, bool is_healthy);
+void tls_close(SSL *ssl, bool is_healthy);
