@@ -63,7 +63,7 @@ static void note_read(struct conn *c, size_t n)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	loop_note_read(c->loop, c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
+	loop_note_read(c->loop, c->ops->streams_in_pieces && c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
 }
 
 /* For a call that may touch the socket. */
