@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "net/inherited.h"
 #include "net/tls_io.h"
+#include "net/tls_socket.h"
 
 /* The first byte of a TLS record that carries a handshake. */
 #define TLS_HANDSHAKE_BYTE 0x16
@@ -79,20 +80,33 @@ static void note_read(struct conn *c, size_t n)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	if (c->nlarge == STREAM_READS)
+	if (c->nlarge == STREAM_READS && c->ops->streams_in_pieces)
 		pace_note_stream(pace, n);
 	else
 		pace_note_other(pace);
 }
 
+/* For a call that may touch the socket. */
+static struct ssl_st *aimed_tls(struct conn *c)
+{
+	tls_socket_aim(loop_of(c)->tls_socket, c->io.fd);
+	return c->tls;
+}
+
 static ssize_t receive(struct conn *c, void *p, size_t n)
 {
-	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(c->tls, p, n);
+	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(aimed_tls(c), p, n);
 }
 
 static ssize_t transmit(struct conn *c, const void *p, size_t n)
 {
-	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(c->tls, p, n);
+	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(aimed_tls(c), p, n);
+}
+
+static void end_tls(struct conn *c, bool is_healthy)
+{
+	tls_close(aimed_tls(c), is_healthy);
+	c->tls = NULL;
 }
 
 /*
@@ -214,7 +228,7 @@ static void shake_hands(struct conn *c)
 		update_watch(c);
 		return;
 	}
-	step = tls_handshake(c->tls);
+	step = tls_handshake(aimed_tls(c));
 	c->wants_write = step == TLS_STEP_WANT_WRITE;
 	if (step == TLS_STEP_FAILED) {
 		c->ops->on_closed(c, EPROTO);
@@ -338,6 +352,7 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
+	tls_socket_use(loop_of(c)->tls_socket, tls);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
@@ -466,7 +481,7 @@ void conn_close(struct conn *c)
 		loop_leave_line(loop_of(c), c);
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
-	tls_close(&c->tls, !c->is_broken);
+	end_tls(c, !c->is_broken);
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	c->is_open = false;
@@ -480,7 +495,7 @@ void conn_abandon(struct conn *c)
 {
 	if (c->is_in_line)
 		loop_leave_line(loop_of(c), c);
-	tls_close(&c->tls, false);
+	end_tls(c, false);
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	buf_return(loop_of(c)->bufs, &c->in);

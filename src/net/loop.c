@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "net/conn.h"
 #include "net/deadline.h"
+#include "net/tls_socket.h"
 
 void loop_bury(struct loop *loop)
 {
@@ -136,7 +137,9 @@ struct loop *loop_new(void)
 	loop->ev = ev_default_loop(EVFLAG_AUTO);
 	loop->bufs = bufpool_new();
 	loop->scratch = malloc(LOOP_SCRATCH_SIZE);
-	if (loop->ev == NULL || loop->bufs == NULL || loop->scratch == NULL) {
+	loop->tls_socket = tls_socket_new();
+	if (loop->ev == NULL || loop->bufs == NULL || loop->scratch == NULL || loop->tls_socket == NULL) {
+		BIO_free(loop->tls_socket);
 		bufpool_free(loop->bufs);
 		free(loop->scratch);
 		free(loop);
@@ -162,6 +165,7 @@ void loop_free(struct loop *loop)
 	ev_prepare_stop(loop->ev, &loop->before_sleep);
 	ev_check_stop(loop->ev, &loop->after_sleep);
 	ev_loop_destroy(loop->ev);
+	BIO_free(loop->tls_socket);
 	bufpool_free(loop->bufs);
 	free(loop->scratch);
 	free(loop);

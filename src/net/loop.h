@@ -11,6 +11,7 @@
 #include "net/buf.h"
 #include "net/pace.h"
 
+struct bio_st;
 struct conn;
 
 /* What reads fill; single thread: nobody else is using it. */
@@ -20,6 +21,7 @@ struct loop {
 	struct ev_loop *ev;
 	struct bufpool *bufs;
 	uint8_t *scratch;
+	struct bio_st *tls_socket;       /* OpenSSL's BIO: see net/tls_socket.h */
 	struct conn *graves;             /* closed connections, freed before the loop sleeps */
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	struct pace pace;

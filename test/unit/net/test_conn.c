@@ -87,6 +87,14 @@ static const struct conn_ops ops = {
 	.on_buried = on_buried,
 };
 
+/* The same of one whose streams come in small pieces. */
+static const struct conn_ops piecemeal_ops = {
+	.on_bytes = on_bytes,
+	.on_closed = on_closed,
+	.on_buried = on_buried,
+	.streams_in_pieces = true,
+};
+
 static int set_up(void **state)
 {
 	int fds[2];
@@ -142,6 +150,29 @@ static void bytes_that_arrive_are_offered(void **state)
 	peer_says(" world");
 	turn_until(has_seen("hello world"));
 	assert_int_equal(lent(), 0);
+}
+
+/* Many large pieces, each in a turn of its own. */
+static void peer_streams(void)
+{
+	static const char piece[8192];
+
+	for (int i = 1; i <= 20; i++) {
+		assert_int_equal(write(s.peer, piece, sizeof(piece)), sizeof(piece));
+		turn_until(s.nseen == i * sizeof(piece));
+	}
+	turn(0.001);
+}
+
+static void only_streams_that_come_in_pieces_are_collected(void **state)
+{
+	(void)state;
+	peer_streams();
+	assert_false(loop->is_collecting);
+	s.conn.ops = &piecemeal_ops;
+	s.nseen = 0;
+	peer_streams();
+	assert_true(loop->is_collecting);
 }
 
 static void kept_bytes_are_offered_again_with_what_comes_next(void **state)
@@ -849,6 +880,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(bytes_that_arrive_are_offered),
+		TEST(only_streams_that_come_in_pieces_are_collected),
 		TEST(kept_bytes_are_offered_again_with_what_comes_next),
 		TEST(bytes_not_taken_at_all_add_up),
 		TEST(one_turn_of_much_that_comes_at_once_is_bounded),
