@@ -15,7 +15,7 @@
 /* A chunk is aligned to its size, so that an object's address gives its chunk. */
 #define CHUNK_SIZE ((size_t)64 * 1024)
 
-/* So many are allocated together: what is aligned like this costs a page more than it holds. Memory that is not touched is none. */
+/* So many are allocated together: what is aligned like this costs a page more. What is not touched costs nothing. */
 #define CHUNKS_A_BLOCK 16
 
 struct chunk {

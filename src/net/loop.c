@@ -115,8 +115,8 @@ static void on_after_sleep(EV_P_ ev_check *w, int events)
 #define LARGE_TABLE (32 * 1024)
 
 /*
- * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would stay
- * with us as holes, together as large as the tables themselves.
+ * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would
+ * stay with us as holes, together as large as the tables themselves.
  */
 static void *table_realloc(void *table, long size)
 {

@@ -21,7 +21,7 @@
 /* Fewer samples say nothing. */
 #define CONCURRENCY_ENOUGH 10
 
-/* All zero: no samples, ever since the clock began; begun by concurrency_begin() otherwise. */
+/* All zero: no samples. See concurrency_begin(). */
 struct concurrency {
 	uint16_t counts[CONCURRENCY_BUCKETS];
 	uint32_t nsamples;

@@ -11,8 +11,10 @@
 
 struct pools_in_use {
 	TAILQ_HEAD(, pool) pools;
-	void (*on_first)(void *arg);     /* it was empty before: in_use_sample() is to be called each full second; NULL: nobody cares */
-	void (*on_pool)(void *arg, struct pool *pool); /* it has come into use; NULL: nobody cares */
+	/* NULL: nobody cares. There was none before: in_use_sample() is to be called each full second. */
+	void (*on_first)(void *arg);
+	/* The same. This one has come into use. */
+	void (*on_pool)(void *arg, struct pool *pool);
 	void *arg;
 };
 
