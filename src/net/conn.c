@@ -80,8 +80,8 @@ static void note_read(struct conn *c, size_t n)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	if (c->nlarge == STREAM_READS && c->ops->streams_in_pieces)
-		pace_note_stream(pace, n);
+	if (c->nlarge == STREAM_READS)
+		pace_note_stream(pace, n, c->ops->streams_in_pieces);
 	else
 		pace_note_other(pace);
 }

@@ -34,12 +34,12 @@ void pace_next_turn(struct pace *p)
 		p->interval = 0;
 		p->read_size = PACE_READ_SIZE;
 	} else if (p->nstreams > 0) {
-		p->interval = next_interval(p);
+		p->interval = p->nflowing > 0 ? 0 : next_interval(p);
 		p->read_size = next_read_size(p);
 	} else {
 		/* Timers, or a stream whose reader has been slow: there is nothing to collect, and reads go on as they were. */
 		p->interval = 0;
 	}
-	p->nstreams = p->nother = 0;
+	p->nstreams = p->nother = p->nflowing = 0;
 	p->streamed = 0;
 }

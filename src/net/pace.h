@@ -9,9 +9,11 @@
  * once, up to what the sender can have on its way. And reads are larger, for
  * with them go fewer system calls and acknowledgements. Any other read in a
  * turn ends both: of what is no stream, only the first to come may have
- * waited, and for no longer than PACE_INTERVAL_MAX.
+ * waited, and for no longer than PACE_INTERVAL_MAX. What clients stream is not
+ * waited for: it comes as fast as it is taken, and TLS in records.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 /* What one read brings at most: of queries, and of one stream that has a turn to itself. */
@@ -24,6 +26,7 @@
 
 struct pace {
 	unsigned nstreams, nother; /* reads of this turn, of streams and all others */
+	unsigned nflowing;         /* of those of streams, such as do not come in pieces that are worth waiting for */
 	size_t streamed;           /* bytes that those of streams have brought */
 	size_t read_size;          /* no read of this turn brings more */
 	unsigned interval;         /* so long after this turn's beginning the next begins, in microseconds; 0: at once */
@@ -32,9 +35,10 @@ struct pace {
 void pace_init(struct pace *p);
 
 /* A read has brought n bytes of a stream, or something else. */
-static inline void pace_note_stream(struct pace *p, size_t n)
+static inline void pace_note_stream(struct pace *p, size_t n, bool comes_in_pieces)
 {
 	p->nstreams++;
+	p->nflowing += !comes_in_pieces;
 	p->streamed += n;
 }
 

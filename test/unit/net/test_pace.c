@@ -23,7 +23,7 @@ static int begin(void **state)
 static void turn_of_streams(unsigned n, size_t each)
 {
 	for (unsigned i = 0; i < n; i++)
-		pace_note_stream(&p, each);
+		pace_note_stream(&p, each, true);
 	pace_next_turn(&p);
 }
 
@@ -125,6 +125,18 @@ static void a_turn_without_reads_puts_nothing_off_and_leaves_reads_large(void **
 	assert_int_equal(p.read_size, PACE_READ_MAX);
 }
 
+static void a_stream_that_does_not_come_in_pieces_is_not_waited_for_and_read_by_large_reads(void **state)
+{
+	(void)state;
+	turns_of_streams(1, SMALL, 3);
+	for (int i = 0; i < 3; i++) {
+		pace_note_stream(&p, SMALL, false);
+		pace_next_turn(&p);
+		assert_int_equal(p.interval, 0);
+		assert_int_equal(p.read_size, PACE_READ_MAX);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
@@ -138,6 +150,7 @@ int main(void)
 		TEST(pieces_as_large_as_a_senders_buffer_bring_turns_nearer_until_none_is_put_off),
 		TEST(pieces_in_between_leave_it_as_it_is),
 		TEST(full_reads_are_never_taken_for_small_pieces),
+		TEST(a_stream_that_does_not_come_in_pieces_is_not_waited_for_and_read_by_large_reads),
 		TEST(a_turn_without_reads_puts_nothing_off_and_leaves_reads_large),
 	};
 
