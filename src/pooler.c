@@ -210,6 +210,7 @@ static void apply_settings(struct pooler *p)
 		.socket_buffer = (int)s->tcp_socket_buffer,
 	};
 	sys_allow_core_dumps(s->core_dumps);
+	listeners_set_tcp(p->hub.listeners, &p->hub.tcp);
 	p->hub.mock_type = client_auth_mock_type(conf->userlist);
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
@@ -599,9 +600,9 @@ static void on_stats(EV_P_ ev_timer *timer, int events)
 
 /* ------------------------------------------------------------------ whole */
 
-static void on_accept(void *arg, int fd, bool is_unix)
+static void on_accept(void *arg, const struct accepted *accepted)
 {
-	client_accept(arg, fd, is_unix);
+	client_accept(arg, accepted);
 }
 
 static bool listen_as_configured(struct pooler *p, struct strbuf *error)

@@ -23,18 +23,24 @@ void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa)
 	}
 }
 
-void addr_of_peer(struct addr *a, int fd)
+void addr_of_accepted(struct addr *a, int fd, const struct sockaddr *sa)
 {
-	struct addr_any any = {.len = sizeof(any.u)};
 	struct ucred cred;
 	socklen_t n = sizeof(cred);
 
-	memset(a, 0, sizeof(*a));
-	if (getpeername(fd, &any.u.sa, &any.len) != 0)
-		return;
-	addr_from_sockaddr(a, &any.u.sa);
+	addr_from_sockaddr(a, sa);
 	if (a->family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0)
 		a->u.pid = (uint32_t)cred.pid;
+}
+
+void addr_of_peer(struct addr *a, int fd)
+{
+	struct addr_any any = {.len = sizeof(any.u)};
+
+	if (getpeername(fd, &any.u.sa, &any.len) == 0)
+		addr_of_accepted(a, fd, &any.u.sa);
+	else
+		memset(a, 0, sizeof(*a));
 }
 
 void addr_of_self(struct addr *a, int fd)
@@ -56,6 +62,13 @@ static void print_v4(const struct in_addr *v4, struct strbuf *out)
 			strbuf_add_char(out, '.');
 		strbuf_add_int(out, bytes[i]);
 	}
+}
+
+bool addr_is_any(const struct addr *a)
+{
+	if (a->family == AF_INET)
+		return a->u.v4.s_addr == htonl(INADDR_ANY);
+	return a->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.v6);
 }
 
 bool addr_is_loopback(const struct addr *a)

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes nobody can guess. Ends the program if the kernel has none. */
+/*
+ * Bytes nobody can guess, the kernel's, which is asked for many at once. Ends the program if the kernel has none. A
+ * process made by fork() asks anew.
+ */
 void sys_random(void *p, size_t n);
 
 /* Wipes memory that held a secret; not optimised away. */

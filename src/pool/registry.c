@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* A pool and its place in its database's table. */
@@ -19,6 +20,7 @@ struct registry {
 	struct database *databases;
 	struct user *users;
 	struct all_pools pools;
+	struct pools_in_use in_use;
 	struct database_pool *turning;   /* the next for which the period of histograms ends; NULL: none */
 	unsigned npools;
 	struct hosts *hosts;
@@ -161,6 +163,7 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 	r->conf = conf;
 	r->hooks = *hooks;
 	TAILQ_INIT(&r->pools);
+	in_use_init(&r->in_use);
 	cap_init(&r->cap);
 	r->cap.max = (unsigned)conf->s.max_server_connections;
 	add_configured(r);
@@ -172,6 +175,7 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 	dp->pool.user->npools--;
 	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
 	pool_unblock(&dp->pool);
+	in_use_leave(&dp->pool);
 	for (size_t i = 0; i < CAP_KINDS; i++)
 		cap_leave(&dp->pool, (enum cap_kind)i);
 	stats_add_history(&dp->pool.database->gone, &dp->pool.stats);
@@ -223,6 +227,11 @@ void registry_free(struct registry *r)
 struct hosts *registry_hosts(const struct registry *r)
 {
 	return r->hosts;
+}
+
+struct pools_in_use *registry_in_use(struct registry *r)
+{
+	return &r->in_use;
 }
 
 struct conf *registry_conf(const struct registry *r)
@@ -412,6 +421,7 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	if (dp == NULL)
 		return NULL;
 	pool_init(&dp->pool, db, user);
+	in_use_join(&r->in_use, &dp->pool, clock_us());
 	cap_join(&db->cap, &dp->pool, CAP_DATABASE);
 	cap_join(&user->cap, &dp->pool, CAP_USER);
 	cap_join(&r->cap, &dp->pool, CAP_ALL);

@@ -107,11 +107,17 @@ static void send_out(struct client *c, struct strbuf *out)
 
 /* ------------------------------------------------------------------ secrets */
 
+/* An md5 exchange becomes one where a verifier is stored. */
+static bool may_speak_scram(const struct client *c)
+{
+	return c->login->type == AUTH_TYPE_SCRAM_SHA_256 || c->login->type == AUTH_TYPE_MD5;
+}
+
 static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 {
 	const struct settings *s = hub_settings(c->hub);
 	uint8_t end_point[TLS_END_POINT_MAX];
-	size_t bound = c->conn.tls == NULL ? 0 : tls_end_point(c->conn.tls, end_point);
+	size_t bound = may_speak_scram(c) && c->conn.tls != NULL ? tls_end_point(c->conn.tls, end_point) : 0;
 	const struct client_auth_params params = {
 		.type = c->login->type,
 		.user = atom_slice(c->login->user),
