@@ -119,6 +119,7 @@ static void worker_dismiss(struct worker *w)
 	if (w->state == WORKER_GONE)
 		return;
 	w->state = WORKER_GONE;
+	/* Only who has left the list has none. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	w->helper->nworkers--;
 	deadline_disarm(&w->deadline);
 	conn_close(&w->conn);
@@ -364,6 +365,7 @@ static void worker_end(struct worker *w)
 		ticket_free(w->ticket);
 	w->ticket = NULL;
 	worker_dismiss(w);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as above */
 	ev_child_stop(w->helper->loop->ev, &w->exit);
 	LIST_REMOVE(w, link);
 	w->helper = NULL;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,24 @@ static _Noreturn void serve_all(const struct helper_child_options *options)
 	_exit(room == NULL ? 1 : 0);
 }
 
+/*
+ * By its path as long as that leads to this very program (under valgrind the other name is valgrind's): when another
+ * version has been put there, the link says that this one is deleted.
+ */
+static _Noreturn void execute_anew(const char *pam_confdir)
+{
+	static const char self[] = "/proc/self/exe", title[] = "pgsluice: logins by PAM and LDAP";
+	char path[PATH_MAX];
+	ssize_t n = readlink(self, path, sizeof(path) - 1);
+
+	if (n > 0) {
+		path[n] = '\0';
+		execl(path, title, HELPER_CHILD_ARGUMENT, pam_confdir, NULL);
+	}
+	execl(self, title, HELPER_CHILD_ARGUMENT, pam_confdir, NULL);
+	_exit(1);
+}
+
 void helper_child_run(int fd, pid_t parent, const struct helper_child_options *options)
 {
 	end_with(parent);
@@ -206,9 +225,7 @@ void helper_child_run(int fd, pid_t parent, const struct helper_child_options *o
 		_exit(1);
 	if (options->verify != NULL)
 		serve_all(options);
-	/* Not by its name: another version may be there by now. */
-	execl("/proc/self/exe", "pgsluice: logins by PAM and LDAP", HELPER_CHILD_ARGUMENT, options->pam_confdir, NULL);
-	_exit(1);
+	execute_anew(options->pam_confdir);
 }
 
 void helper_child_main(const char *pam_confdir)

@@ -109,7 +109,7 @@ static void on_after_sleep(EV_P_ ev_check *w, int events)
 	call_line(w->data);
 }
 
-#define LARGE_TABLE (32 * 1024)
+#define LARGE_TABLE 32768
 
 /*
  * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would

@@ -201,7 +201,7 @@ static void free_database(struct registry *r, struct database *db)
 static void free_user(struct registry *r, struct user *user)
 {
 	r->hooks.on_user_freed(r->hooks.arg, user);
-	HASH_DEL(r->users, user);
+	HASH_DEL(r->users, user); /* NOLINT(clang-analyzer-core.NullDereference): he is in it, so it is not empty */
 	atom_unref(&user->name);
 	free(user);
 }

@@ -116,6 +116,7 @@ static enum told waiting_piece(const struct report *r, struct table_place *place
 	if (q == NULL)
 		return TOLD_OUT_OF_MEMORY;
 	for (; most > 0 && place->at < q->n; place->at++, most--) {
+		/* As many as n were noted. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
 		const struct client *c = slab_at(r->hub->clients, q->clients[place->at].index);
 
 		if (c != NULL && c->id == q->clients[place->at].id && c->waiter.waiting_since != 0)

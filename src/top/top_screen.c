@@ -267,7 +267,7 @@ static void draw_row(const struct top_table *t, const struct top_cell *cells, co
 static void draw_table(const struct top_picture *p, int y, size_t page)
 {
 	const struct top_table *t = p->table;
-	struct layout l;
+	struct layout l = {0};
 
 	if (t->ncolumns == 0)
 		return;
