@@ -91,7 +91,8 @@ static void step_actor(struct play *p)
 		look_why_gone(p, a);
 		actor_enter(a, &p->stage.world, ++p->last_id, databases[below(DATABASES)]);
 	}
-	if (p->roughness > SMOOTH && below(60) == 0)
+	/* In the middle of something most of all: others must not be hit by what is done about it. */
+	if (p->roughness > SMOOTH && below(a->nready > 0 ? 15 : 60) == 0)
 		actor_leave(a);
 	else if (p->roughness == HOSTILE && below(60) == 0)
 		actor_babble(a);
@@ -130,6 +131,9 @@ static void step_backend(struct play *p)
 	struct backend *b = &p->stage.backends[below(STAGE_BACKENDS)];
 
 	if (b->fd < 0)
+		return;
+	/* PostgreSQL forks for each connection: a cancel request may come long after it was sent. */
+	if (b->state == BACKEND_STARTUP && below(3) > 0)
 		return;
 	b->pace = below(3) == 0 ? 1 + below(200) : 0;
 	if (p->roughness > SMOOTH && below(80) == 0)
