@@ -13,7 +13,9 @@
 #include <microhttpd.h>
 #include <openssl/crypto.h>
 
+#include "auth/helper_child.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "capacity_check.h"
 #include "conf/conf.h"
 #include "pooler.h"
@@ -374,6 +376,10 @@ static int serve(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	/* Before there is a password in memory; the setting core_dumps is read later. */
+	sys_allow_core_dumps(false);
+	if (argc > 1 && strcmp(argv[1], HELPER_CHILD_ARGUMENT) == 0)
+		helper_child_main(argv[2]);
 	if (argc > 1 && strcmp(argv[1], "top") == 0)
 		return top_main(argc - 1, argv + 1, POOLER_VERSION_TEXT);
 	return serve(argc, argv);

@@ -37,7 +37,7 @@
 #define AUTH_QUERY_MAX_KEPT 10000
 
 /* Longer than servers live: that of one which is still connected is looked after. */
-#define DNS_FORGET_US (24 * 3600 * CLOCK_SECOND)
+#define DNS_FORGET_US (UINT64_C(24) * 3600 * CLOCK_SECOND)
 
 struct pooler {
 	struct hub hub;
@@ -209,6 +209,8 @@ static void apply_settings(struct pooler *p)
 		.user_timeout_ms = (int)s->tcp_user_timeout,
 		.socket_buffer = (int)s->tcp_socket_buffer,
 	};
+	sys_allow_core_dumps(s->core_dumps);
+	listeners_set_tcp(p->hub.listeners, &p->hub.tcp);
 	p->hub.mock_type = client_auth_mock_type(conf->userlist);
 	auth_helper_set_limits(p->hub.auth_helper, (unsigned)s->auth_helper_queue, (uint64_t)s->client_login_timeout);
 	dns_configure(p->hub.dns, &dns);
@@ -598,9 +600,9 @@ static void on_stats(EV_P_ ev_timer *timer, int events)
 
 /* ------------------------------------------------------------------ whole */
 
-static void on_accept(void *arg, int fd, bool is_unix)
+static void on_accept(void *arg, const struct accepted *accepted)
 {
-	client_accept(arg, fd, is_unix);
+	client_accept(arg, accepted);
 }
 
 static bool listen_as_configured(struct pooler *p, struct strbuf *error)

@@ -4,12 +4,10 @@
 #include <stdlib.h>
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-#include <openssl/sha.h>
 
 #include "auth/md5.h"
+#include "base/digest.h"
+#include "base/sys.h"
 #include "proto/out.h"
 
 /* The one in force is the message that is waited for. */
@@ -20,9 +18,9 @@ struct client_auth {
 	enum state state;
 	bool doomed;                      /* no such user: the secret is made up, and no answer is right */
 	char *user;
-	char *secret;
 	enum secret_type secret_type;
-	uint8_t own_salt[SCRAM_SALT_SIZE]; /* for secrets that come without a salt */
+	char *secret;                     /* NULL when it is a verifier */
+	struct scram_keys verifier;       /* of a password in the clear only salt and iterations */
 	int iterations;
 	struct keycache *cache;
 	uint8_t md5_salt[MD5_SALT_SIZE];
@@ -37,7 +35,7 @@ static void wipe_text(char *s)
 {
 	if (s == NULL)
 		return;
-	OPENSSL_cleanse(s, strlen(s));
+	sys_wipe(s, strlen(s));
 	free(s);
 }
 
@@ -59,24 +57,22 @@ static enum auth_step fail_sasl(struct client_auth *a, const char *sqlstate)
 	return fail(a, sqlstate, "SASL authentication failed");
 }
 
-/* A secret that this type of authentication can check; an md5 hash cannot answer SCRAM. */
-static bool has_usable_secret(const struct client_auth_params *params)
+/* The secret, if this type of authentication can check it; an md5 hash cannot answer SCRAM. */
+static bool take_secret(struct client_auth *a, const struct userlist_entry *entry)
 {
-	const struct userlist_entry *entry = params->entry;
-	struct scram_keys keys;
-	bool ok;
-
 	if (entry == NULL || entry->secret[0] == '\0')
 		return false;
+	a->secret_type = entry->type;
 	switch (entry->type) {
-	case SECRET_PLAIN:
-		return true;
 	case SECRET_MD5:
-		return params->type != AUTH_TYPE_SCRAM_SHA_256;
+		if (a->type == AUTH_TYPE_SCRAM_SHA_256)
+			break;
+		/* fall through */
+	case SECRET_PLAIN:
+		a->secret = strdup(entry->secret);
+		return a->secret != NULL;
 	case SECRET_SCRAM:
-		ok = scram_verifier_parse(slice_of(entry->secret), &keys);
-		scram_keys_fini(&keys);
-		return ok;
+		return scram_verifier_parse(slice_of(entry->secret), &a->verifier);
 	case SECRET_NONE:
 		break;
 	}
@@ -88,26 +84,23 @@ static bool has_usable_secret(const struct client_auth_params *params)
  * login to login, as a stored one does, and is the same for a name whether
  * there is such a user or not.
  */
-static bool make_own_salt(struct client_auth *a, const uint8_t *mock_key)
+static bool make_salt(struct client_auth *a, const uint8_t *mock_key)
 {
-	uint8_t sum[SHA256_DIGEST_LENGTH];
+	const struct slice key = {(const char *)mock_key, CLIENT_AUTH_MOCK_KEY_SIZE};
+	uint8_t sum[DIGEST_SHA256_SIZE];
 
-	if (HMAC(EVP_sha256(), mock_key, CLIENT_AUTH_MOCK_KEY_SIZE, (const unsigned char *)a->user, strlen(a->user),
-		 sum, NULL) == NULL)
+	if (!digest_hmac_sha256(key, slice_of(a->user), sum))
 		return false;
-	memcpy(a->own_salt, sum, sizeof(a->own_salt));
+	memcpy(a->verifier.salt, sum, SCRAM_SALT_SIZE);
+	a->verifier.salt_len = SCRAM_SALT_SIZE;
+	a->verifier.iterations = a->iterations;
 	return true;
 }
 
-static bool mock_verifier(const struct client_auth *a, struct strbuf *secret)
+/* SCRAM is spoken, or a password in the clear is derived from. */
+static bool needs_salt(const struct client_auth *a)
 {
-	struct scram_keys keys = {.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
-
-	memcpy(keys.salt, a->own_salt, sizeof(a->own_salt));
-	if (RAND_bytes(keys.stored_key, SCRAM_KEY_SIZE) != 1 || RAND_bytes(keys.server_key, SCRAM_KEY_SIZE) != 1)
-		return false;
-	scram_verifier_print(&keys, secret);
-	return true;
+	return a->type == AUTH_TYPE_SCRAM_SHA_256 || a->secret_type == SECRET_SCRAM;
 }
 
 /*
@@ -117,25 +110,19 @@ static bool mock_verifier(const struct client_auth *a, struct strbuf *secret)
  */
 static bool make_mock_secret(struct client_auth *a, enum secret_type type)
 {
-	struct strbuf secret;
-	bool ok = true;
-
 	a->doomed = true;
 	if (type == SECRET_NONE)
 		type = SECRET_PLAIN;
 	if (type == SECRET_MD5 && a->type == AUTH_TYPE_SCRAM_SHA_256)
 		type = SECRET_SCRAM;
 	a->secret_type = type;
-	strbuf_init(&secret);
 	if (type == SECRET_SCRAM) {
-		ok = mock_verifier(a, &secret);
-	} else {
-		strbuf_add_str(&secret, "md5");
-		for (size_t i = 0; i < sizeof(a->own_salt); i++)
-			strbuf_addf(&secret, "%02x", a->own_salt[i]);
+		sys_random(a->verifier.stored_key, SCRAM_KEY_SIZE);
+		sys_random(a->verifier.server_key, SCRAM_KEY_SIZE);
+		return true;
 	}
-	a->secret = ok && !secret.failed ? strdup(secret.p) : NULL;
-	strbuf_fini(&secret);
+	/* In the place of a password it does as well. */
+	a->secret = strdup("md500000000000000000000000000000000");
 	return a->secret != NULL;
 }
 
@@ -163,13 +150,9 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 	strbuf_add_slice(&a->channel_binding, params->channel_binding);
 	if (a->channel_binding.failed)
 		return false;
-	if (!make_own_salt(a, params->mock_key))
+	if (!take_secret(a, params->entry) && !make_mock_secret(a, params->mock_type))
 		return false;
-	if (!has_usable_secret(params))
-		return make_mock_secret(a, params->mock_type);
-	a->secret_type = params->entry->type;
-	a->secret = strdup(params->entry->secret);
-	return a->secret != NULL;
+	return !needs_salt(a) || a->verifier.salt_len > 0 || make_salt(a, params->mock_key);
 }
 
 struct client_auth *client_auth_new(const struct client_auth_params *params)
@@ -191,9 +174,10 @@ void client_auth_free(struct client_auth **auth)
 	free(a->user);
 	wipe_text(a->secret);
 	wipe_text(a->password);
+	scram_keys_fini(&a->verifier);
 	strbuf_fini(&a->channel_binding);
 	scram_server_fini(&a->scram);
-	OPENSSL_cleanse(a, sizeof(*a));
+	sys_wipe(a, sizeof(*a));
 	free(a);
 }
 
@@ -206,11 +190,9 @@ static enum auth_step ask_cleartext(struct client_auth *a, struct strbuf *out)
 
 static enum auth_step ask_md5(struct client_auth *a, struct strbuf *out)
 {
-	size_t mark;
+	size_t mark = out_begin(out, 'R');
 
-	if (RAND_bytes(a->md5_salt, sizeof(a->md5_salt)) != 1)
-		return fail_password(a);
-	mark = out_begin(out, 'R');
+	sys_random(a->md5_salt, sizeof(a->md5_salt));
 	out_u32(out, 5);
 	strbuf_add(out, a->md5_salt, sizeof(a->md5_salt));
 	out_end(out, mark);
@@ -252,35 +234,31 @@ enum auth_step client_auth_start(struct client_auth *a, struct strbuf *out)
 /* In a time that depends on neither's content. */
 static bool same_text(struct slice a, struct slice b)
 {
-	uint8_t sum_a[SHA256_DIGEST_LENGTH], sum_b[SHA256_DIGEST_LENGTH];
+	uint8_t sum_a[DIGEST_SHA256_SIZE], sum_b[DIGEST_SHA256_SIZE];
 
-	SHA256((const unsigned char *)a.p, a.n, sum_a);
-	SHA256((const unsigned char *)b.p, b.n, sum_b);
-	return CRYPTO_memcmp(sum_a, sum_b, sizeof(sum_a)) == 0;
+	return digest_sha256(a, sum_a) && digest_sha256(b, sum_b) &&
+	       CRYPTO_memcmp(sum_a, sum_b, sizeof(sum_a)) == 0;
 }
 
 /* Only right passwords get into the cache: guesses would push the others out. */
 static bool matches_verifier(const struct client_auth *a, struct slice password)
 {
-	struct scram_keys verifier, derived;
-	const struct scram_keys *known;
-	struct keycache_id id = {.user = slice_of(a->user), .secret = password};
+	const struct scram_keys *verifier = &a->verifier, *known;
+	const struct keycache_id id = {.user = slice_of(a->user),
+				       .secret = password,
+				       .salt = {(const char *)verifier->salt, verifier->salt_len},
+				       .iterations = verifier->iterations};
+	struct scram_keys derived = {0};
 	bool ok = false;
 
-	memset(&derived, 0, sizeof(derived));
-	if (!scram_verifier_parse(slice_of(a->secret), &verifier))
-		return false;
-	id.salt = (struct slice){(const char *)verifier.salt, verifier.salt_len};
-	id.iterations = verifier.iterations;
 	known = keycache_find(a->cache, &id);
 	if (known != NULL)
-		ok = CRYPTO_memcmp(known->stored_key, verifier.stored_key, SCRAM_KEY_SIZE) == 0;
+		ok = CRYPTO_memcmp(known->stored_key, verifier->stored_key, SCRAM_KEY_SIZE) == 0;
 	else if (scram_keys_derive(&derived, password, id.salt, id.iterations))
-		ok = CRYPTO_memcmp(derived.stored_key, verifier.stored_key, SCRAM_KEY_SIZE) == 0;
+		ok = CRYPTO_memcmp(derived.stored_key, verifier->stored_key, SCRAM_KEY_SIZE) == 0;
 	if (ok && known == NULL)
 		keycache_put(a->cache, &id, &derived);
 	scram_keys_fini(&derived);
-	scram_keys_fini(&verifier);
 	return ok;
 }
 
@@ -323,8 +301,9 @@ static enum auth_step on_md5(struct client_auth *a, struct slice answer)
 		ok = md5_secret(slice_of(a->secret), slice_of(a->user), hashed);
 		secret = hashed;
 	}
-	ok = ok && md5_response(secret, a->md5_salt, expected) && same_text(answer, slice_of(expected));
-	OPENSSL_cleanse(hashed, sizeof(hashed));
+	ok = ok && md5_response(secret, a->md5_salt, expected) && answer.n == MD5_TEXT_SIZE - 1 &&
+	     CRYPTO_memcmp(answer.p, expected, answer.n) == 0;
+	sys_wipe(hashed, sizeof(hashed));
 	if (!ok || a->doomed)
 		return fail_password(a);
 	a->state = DONE;
@@ -342,24 +321,6 @@ static enum auth_step on_password(struct client_auth *a, const struct msg *m)
 	if (text.n == 0)
 		return fail(a, "28P01", "empty password returned by client");
 	return a->state == AWAIT_MD5 ? on_md5(a, text) : on_cleartext(a, text);
-}
-
-/*
- * Of a plain secret only the salt is fixed here. The keys wait for the proof:
- * a stranger must not get 4096 rounds for one packet.
- */
-static bool init_scram(struct client_auth *a)
-{
-	struct scram_keys keys = {.salt_len = sizeof(a->own_salt), .iterations = a->iterations};
-	bool ok = true;
-
-	if (a->secret_type == SECRET_SCRAM)
-		ok = scram_verifier_parse(slice_of(a->secret), &keys);
-	else
-		memcpy(keys.salt, a->own_salt, sizeof(a->own_salt));
-	ok = ok && scram_server_init(&a->scram, &keys);
-	scram_keys_fini(&keys);
-	return ok;
 }
 
 /* By the mechanism that the client selected; false if it was not offered. */
@@ -386,8 +347,8 @@ static enum auth_step on_sasl_first(struct client_auth *a, const struct msg *m, 
 		return fail_sasl(a, "08P01");
 	if (!choose_channel(a, mechanism, &channel))
 		return fail(a, "08P01", "client selected an invalid SASL authentication mechanism");
-	if (!init_scram(a))
-		return fail_sasl(a, "28P01");
+	/* Keys of a plain secret wait for the proof: a stranger must not get 4096 rounds for one packet. */
+	scram_server_init(&a->scram, &a->verifier);
 	a->scram.channel = channel;
 	mark = out_begin(out, 'R');
 	out_u32(out, 11);
@@ -403,7 +364,7 @@ static bool derive_from_plain(struct client_auth *a)
 	struct keycache_id id = {
 		.user = slice_of(a->user),
 		.secret = slice_of(a->secret),
-		.salt = {(const char *)a->own_salt, sizeof(a->own_salt)},
+		.salt = {(const char *)a->verifier.salt, a->verifier.salt_len},
 		.iterations = a->iterations,
 	};
 

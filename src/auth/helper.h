@@ -2,7 +2,7 @@
  * Logins that PAM or LDAP decide on. Those block, so they are asked in child
  * processes, and the loop never waits.
  *
- * Processes are forked when there is something to ask, up to AUTH_HELPER_PROCESSES,
+ * Processes are started when there is something to ask, up to AUTH_HELPER_PROCESSES,
  * and each has one request at a time, so a slow one holds up no other while
  * there are processes left. Requests beyond that wait, in order of arrival, up
  * to a bound. A process that dies is replaced at the next need, one that takes

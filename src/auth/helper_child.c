@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "auth/ldap.h"
@@ -102,19 +102,60 @@ static void verify(const struct helper_child_options *o, const struct external_l
 	}
 }
 
+static bool verify_and_tell(const struct helper_child_options *o, const struct external_login *login)
+{
+	struct external_answer answer;
+
+	verify(o, login, &answer);
+	return send_answer(&answer);
+}
+
+/* Ends when that process does, even across exec(). */
+static void end_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+}
+
+/* Ends as the process that did the work has ended, unless that went well. */
+static bool ended_well(int status)
+{
+	if (WIFSIGNALED(status))
+		raise(WTERMSIG(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Modules and libraries leave the password in their memory: it goes with a process that has it for one login. */
+static bool verify_apart(const struct helper_child_options *o, const struct external_login *login)
+{
+	pid_t self = getpid(), child = fork();
+	int status = 0;
+
+	if (child == 0) {
+		end_with(self);
+		_exit(verify_and_tell(o, login) ? 0 : 1);
+	}
+	if (child < 0)
+		return false;
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return ended_well(status);
+}
+
 /* One request; false when there will be no more. */
 static bool serve(const struct helper_child_options *o, char *room)
 {
-	struct external_answer answer;
 	struct external_login login;
 	uint32_t length;
+	bool ok;
 
 	if (!receive(&length, sizeof(length)) || length > HELPER_REQUEST_MAX || !receive(room, length) ||
 	    !read_request(room, length, &login))
 		return false;
-	verify(o, &login, &answer);
+	ok = o->verify != NULL ? verify_and_tell(o, &login) : verify_apart(o, &login);
 	sys_wipe(room, length);
-	return send_answer(&answer);
+	return ok;
 }
 
 /*
@@ -138,34 +179,41 @@ static void reset_signals(void)
 static bool keep_only(int fd)
 {
 	log_close();
-	if (fd != SOCKET_FD && dup3(fd, SOCKET_FD, O_CLOEXEC) < 0)
+	if (fd == SOCKET_FD ? fcntl(fd, F_SETFD, 0) != 0 : dup2(fd, SOCKET_FD) < 0)
 		return false;
 	closefrom(SOCKET_FD + 1);
 	return true;
 }
 
-/* No core and no debugger: a copy of the parent's memory is in here. */
-static void protect(pid_t parent)
+static _Noreturn void serve_all(const struct helper_child_options *options)
 {
-	const struct rlimit none = {0, 0};
+	char *room = malloc(HELPER_REQUEST_MAX);
 
 	prctl(PR_SET_NAME, "pgsluice-auth");
-	prctl(PR_SET_DUMPABLE, 0);
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(0);
+	sys_allow_core_dumps(false);
+	/* Modules start programs of their own. */
+	fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC);
+	while (room != NULL && serve(options, room))
+		;
+	_exit(room == NULL ? 1 : 0);
 }
 
 void helper_child_run(int fd, pid_t parent, const struct helper_child_options *options)
 {
-	char *room = malloc(HELPER_REQUEST_MAX);
-
-	protect(parent);
+	end_with(parent);
 	reset_signals();
-	if (room == NULL || !keep_only(fd))
+	if (!keep_only(fd))
 		_exit(1);
-	while (serve(options, room))
-		;
-	_exit(0);
+	if (options->verify != NULL)
+		serve_all(options);
+	/* Not by its name: another version may be there by now. */
+	execl("/proc/self/exe", "pgsluice: logins by PAM and LDAP", HELPER_CHILD_ARGUMENT, options->pam_confdir, NULL);
+	_exit(1);
+}
+
+void helper_child_main(const char *pam_confdir)
+{
+	const struct helper_child_options options = {.pam_confdir = pam_confdir};
+
+	serve_all(&options);
 }

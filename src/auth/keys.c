@@ -3,18 +3,13 @@
 #include <stdlib.h>
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-/* Running out of memory costs a derivation, not the program. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
-#define DIGEST_SIZE 32
+#include "base/digest.h"
+#include "base/hash.h"
 
 struct entry {
-	uint8_t digest[DIGEST_SIZE];
+	uint8_t digest[DIGEST_SHA256_SIZE];
 	struct scram_keys keys;
 	UT_hash_handle hh;
 };
@@ -59,36 +54,36 @@ void keycache_free(struct keycache **cache)
 }
 
 /* Each part is hashed by itself first, so that no two ids make the same bytes. */
-static bool digest(const struct keycache *cache, const struct keycache_id *id, uint8_t out[DIGEST_SIZE])
+static bool digest(const struct keycache *cache, const struct keycache_id *id, uint8_t out[DIGEST_SHA256_SIZE])
 {
 	const struct slice iterations = {(const char *)&id->iterations, sizeof(id->iterations)};
 	const struct slice parts[] = {id->user, id->secret, id->salt, iterations};
-	uint8_t sums[4 * DIGEST_SIZE];
+	const struct slice key = {(const char *)cache->hmac_key, sizeof(cache->hmac_key)};
+	uint8_t sums[4 * DIGEST_SHA256_SIZE];
 
 	for (size_t i = 0; i < 4; i++) {
-		if (HMAC(EVP_sha256(), cache->hmac_key, sizeof(cache->hmac_key), (const unsigned char *)parts[i].p,
-			 parts[i].n, sums + i * DIGEST_SIZE, NULL) == NULL)
+		if (!digest_hmac_sha256(key, parts[i], sums + i * DIGEST_SHA256_SIZE))
 			return false;
 	}
-	return HMAC(EVP_sha256(), cache->hmac_key, sizeof(cache->hmac_key), sums, sizeof(sums), out, NULL) != NULL;
+	return digest_hmac_sha256(key, (struct slice){(const char *)sums, sizeof(sums)}, out);
 }
 
 /* As the newest. False, and the entry freed, when there is no memory. */
 static bool insert(struct keycache *cache, struct entry *e)
 {
-	HASH_ADD(hh, cache->entries, digest, DIGEST_SIZE, e);
-	if (e->hh.tbl != NULL)
+	HASH_ADD(hh, cache->entries, digest, DIGEST_SHA256_SIZE, e);
+	if (HASH_HAS(e))
 		return true;
 	OPENSSL_cleanse(e, sizeof(*e));
 	free(e);
 	return false;
 }
 
-static const struct scram_keys *find(struct keycache *cache, const uint8_t key[DIGEST_SIZE])
+static const struct scram_keys *find(struct keycache *cache, const uint8_t key[DIGEST_SHA256_SIZE])
 {
 	struct entry *e;
 
-	HASH_FIND(hh, cache->entries, key, DIGEST_SIZE, e);
+	HASH_FIND(hh, cache->entries, key, DIGEST_SHA256_SIZE, e);
 	if (e == NULL)
 		return NULL;
 	HASH_DEL(cache->entries, e);
@@ -97,14 +92,14 @@ static const struct scram_keys *find(struct keycache *cache, const uint8_t key[D
 
 const struct scram_keys *keycache_find(struct keycache *cache, const struct keycache_id *id)
 {
-	uint8_t key[DIGEST_SIZE];
+	uint8_t key[DIGEST_SHA256_SIZE];
 
 	return digest(cache, id, key) ? find(cache, key) : NULL;
 }
 
 void keycache_put(struct keycache *cache, const struct keycache_id *id, const struct scram_keys *keys)
 {
-	uint8_t key[DIGEST_SIZE];
+	uint8_t key[DIGEST_SHA256_SIZE];
 	struct entry *e;
 
 	if (!digest(cache, id, key) || find(cache, key) != NULL)

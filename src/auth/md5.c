@@ -1,21 +1,16 @@
 #include "auth/md5.h"
 
-#include <openssl/evp.h>
+#include "base/digest.h"
 
 static bool md5_text(struct slice a, struct slice b, char out[MD5_TEXT_SIZE])
 {
 	static const char hex[] = "0123456789abcdef";
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	unsigned char sum[16];
-	bool ok = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1 &&
-		  EVP_DigestUpdate(ctx, a.p, a.n) == 1 && EVP_DigestUpdate(ctx, b.p, b.n) == 1 &&
-		  EVP_DigestFinal_ex(ctx, sum, NULL) == 1;
+	uint8_t sum[DIGEST_MD5_SIZE];
 
-	EVP_MD_CTX_free(ctx);
-	if (!ok)
+	if (!digest_md5(a, b, sum))
 		return false;
 	memcpy(out, "md5", 3);
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < DIGEST_MD5_SIZE; i++) {
 		out[3 + 2 * i] = hex[sum[i] >> 4];
 		out[4 + 2 * i] = hex[sum[i] & 15];
 	}

@@ -199,8 +199,7 @@ static enum auth_step on_ask_sasl(struct server_auth *a, struct cursor *c, struc
 		return fail(a, "28000", "server offers no SASL mechanism that is supported (" SCRAM_MECHANISM ")");
 	if (a->type != SECRET_PLAIN && !a->has_keys)
 		return fail_secret(a, SCRAM_MECHANISM " authentication");
-	if (!scram_client_init(&a->scram))
-		return fail(a, "28000", "no random numbers for " SCRAM_MECHANISM " authentication");
+	scram_client_init(&a->scram);
 	a->scram.channel = channel;
 	send_sasl_first(a, out);
 	a->state = SASL_FIRST_SENT;

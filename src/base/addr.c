@@ -23,18 +23,24 @@ void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa)
 	}
 }
 
-void addr_of_peer(struct addr *a, int fd)
+void addr_of_accepted(struct addr *a, int fd, const struct sockaddr *sa)
 {
-	struct addr_any any = {.len = sizeof(any.u)};
 	struct ucred cred;
 	socklen_t n = sizeof(cred);
 
-	memset(a, 0, sizeof(*a));
-	if (getpeername(fd, &any.u.sa, &any.len) != 0)
-		return;
-	addr_from_sockaddr(a, &any.u.sa);
+	addr_from_sockaddr(a, sa);
 	if (a->family == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0)
 		a->u.pid = (uint32_t)cred.pid;
+}
+
+void addr_of_peer(struct addr *a, int fd)
+{
+	struct addr_any any = {.len = sizeof(any.u)};
+
+	if (getpeername(fd, &any.u.sa, &any.len) == 0)
+		addr_of_accepted(a, fd, &any.u.sa);
+	else
+		memset(a, 0, sizeof(*a));
 }
 
 void addr_of_self(struct addr *a, int fd)
@@ -58,6 +64,13 @@ static void print_v4(const struct in_addr *v4, struct strbuf *out)
 	}
 }
 
+bool addr_is_any(const struct addr *a)
+{
+	if (a->family == AF_INET)
+		return a->u.v4.s_addr == htonl(INADDR_ANY);
+	return a->family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->u.v6);
+}
+
 bool addr_is_loopback(const struct addr *a)
 {
 	if (a->family == AF_INET)
@@ -67,6 +80,7 @@ bool addr_is_loopback(const struct addr *a)
 
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
+	/* Bytes that the family does not use are zero. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*) */
 	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;
 }
 

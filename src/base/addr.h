@@ -33,9 +33,15 @@ struct addr_any {
 
 void addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 
+/* Of a peer at the other end of fd, whose socket address the kernel has told; a Unix-domain peer is known by its pid. */
+void addr_of_accepted(struct addr *a, int fd, const struct sockaddr *sa);
+
 /* The peer's and our own address of a connected socket; family 0 when the kernel does not say. */
 void addr_of_peer(struct addr *a, int fd);
 void addr_of_self(struct addr *a, int fd);
+
+/* 0.0.0.0 or ::, where a socket listens on every address. */
+bool addr_is_any(const struct addr *a);
 
 /* 127.0.0.0/8 or ::1. */
 bool addr_is_loopback(const struct addr *a);

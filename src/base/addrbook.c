@@ -1,16 +1,11 @@
 #include "base/addrbook.h"
 
-static bool is_same(const struct addr *a, const struct addr *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(&a->u, &b->u, sizeof(a->u)) == 0;
-}
-
 uint8_t addrbook_note(struct addrbook *book, const struct addr *a)
 {
 	if (a->family == 0)
 		return 0;
 	for (uint8_t i = 0; i < book->n; i++) {
-		if (is_same(&book->known[i], a))
+		if (addr_eq(&book->known[i], a))
 			return (uint8_t)(i + 1);
 	}
 	if (book->n == UINT8_MAX)

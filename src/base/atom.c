@@ -1,24 +1,15 @@
 #include "base/atom.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/siphash.h"
-#include "base/sys.h"
 
 static struct hashtable all;
 static size_t memory;            /* of the atoms, without the table */
 
 static uint64_t hash_of(struct slice text)
 {
-	static uint8_t key[SIPHASH_KEY_SIZE];
-	static bool has_key;
-
-	if (!has_key) {
-		sys_random(key, sizeof(key));
-		has_key = true;
-	}
-	return siphash(key, text.p, text.n);
+	return siphash_here(text.p, text.n);
 }
 
 static struct atom *find(struct slice text, uint64_t hash)

@@ -3,7 +3,8 @@
 #include <stdbool.h>
 #include <time.h>
 
-static uint64_t cached;
+uint64_t clock_of_turn;
+
 static int64_t wall_ahead;      /* of the monotonic clock; known with is_wall_known */
 static bool is_wall_known;
 
@@ -15,16 +16,15 @@ static uint64_t read_clock(clockid_t id)
 	return (uint64_t)ts.tv_sec * CLOCK_SECOND + (uint64_t)ts.tv_nsec / 1000;
 }
 
-uint64_t clock_us(void)
+uint64_t clock_read(void)
 {
-	if (cached == 0)
-		cached = read_clock(CLOCK_MONOTONIC);
-	return cached;
+	clock_of_turn = read_clock(CLOCK_MONOTONIC);
+	return clock_of_turn;
 }
 
 void clock_turn(void)
 {
-	cached = 0;
+	clock_of_turn = 0;
 	is_wall_known = false;
 }
 

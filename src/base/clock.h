@@ -6,8 +6,16 @@
 #pragma once
 #include <stdint.h>
 
+/* What was read in this loop turn; 0: nothing yet. clock_us() and clock_turn() alone look at it. */
+extern uint64_t clock_of_turn;
+
+uint64_t clock_read(void);
+
 /* Microseconds of the monotonic clock, as of this loop turn. */
-uint64_t clock_us(void);
+static inline uint64_t clock_us(void)
+{
+	return clock_of_turn != 0 ? clock_of_turn : clock_read();
+}
 
 /* The next call reads the clocks anew. */
 void clock_turn(void);

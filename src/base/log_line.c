@@ -37,16 +37,32 @@ static void add_printable(struct strbuf *out, const char *text)
 	}
 }
 
+/* Formatted once for the lines of a second: that is most of what a line costs. */
+struct second {
+	time_t at;
+	char text[32], zone[16];
+};
+
+static const struct second *second_of(int64_t wall_us)
+{
+	static struct second s = {.at = -1};
+	time_t at = (time_t)(wall_us / 1000000);
+	struct tm tm;
+
+	if (at == s.at)
+		return &s;
+	localtime_r(&at, &tm);
+	strftime(s.text, sizeof(s.text), "%Y-%m-%d %H:%M:%S", &tm);
+	strftime(s.zone, sizeof(s.zone), "%Z", &tm);
+	s.at = at;
+	return &s;
+}
+
 void log_line_head(const struct log_line *line, int64_t wall_us, struct strbuf *out)
 {
-	time_t seconds = (time_t)(wall_us / 1000000);
-	struct tm tm;
-	char text[32], zone[16];
+	const struct second *s = second_of(wall_us);
 
-	localtime_r(&seconds, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	strftime(zone, sizeof(zone), "%Z", &tm);
-	strbuf_addf(out, "%s.%03d %s [%d] %s ", text, (int)(wall_us / 1000 % 1000), zone, (int)getpid(),
+	strbuf_addf(out, "%s.%03d %s [%d] %s ", s->text, (int)(wall_us / 1000 % 1000), s->zone, (int)getpid(),
 		    level_names[line->level]);
 }
 

@@ -1,7 +1,10 @@
 #include "base/siphash.h"
 
 #include <endian.h>
+#include <stdbool.h>
 #include <string.h>
+
+#include "base/sys.h"
 
 struct state {
 	uint64_t v0, v1, v2, v3;
@@ -77,4 +80,16 @@ uint64_t siphash(const uint8_t key[SIPHASH_KEY_SIZE], const void *p, size_t n)
 	mix(&s);
 	mix(&s);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+uint64_t siphash_here(const void *p, size_t n)
+{
+	static uint8_t key[SIPHASH_KEY_SIZE];
+	static bool has_key;
+
+	if (!has_key) {
+		sys_random(key, sizeof(key));
+		has_key = true;
+	}
+	return siphash(key, p, n);
 }

@@ -10,3 +10,6 @@
 #define SIPHASH_KEY_SIZE 16
 
 uint64_t siphash(const uint8_t key[SIPHASH_KEY_SIZE], const void *p, size_t n);
+
+/* Under a key that this process has made for itself: the same only while it runs. */
+uint64_t siphash_here(const void *p, size_t n);

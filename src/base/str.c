@@ -12,7 +12,9 @@ static bool is_blank(char c)
 /* Not tolower(): the locale must not decide what a keyword is. */
 static char lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c - 'A' + 'a');
+	return c;
 }
 
 bool slice_is_nocase(struct slice a, const char *s)
@@ -101,18 +103,6 @@ void strbuf_init_fixed(struct strbuf *b, char *p, size_t cap)
 {
 	*b = (struct strbuf){.p = p, .cap = cap, .fixed = true};
 	p[0] = '\0';
-}
-
-void strbuf_init(struct strbuf *b)
-{
-	*b = (struct strbuf){0};
-}
-
-void strbuf_fini(struct strbuf *b)
-{
-	if (!b->fixed)
-		free(b->p);
-	*b = (struct strbuf){0};
 }
 
 void strbuf_reset(struct strbuf *b)

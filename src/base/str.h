@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct slice {
@@ -66,8 +67,17 @@ struct strbuf {
 void strbuf_init_fixed(struct strbuf *b, char *p, size_t cap);
 
 /* Writes to heap memory, to be freed by strbuf_fini(). */
-void strbuf_init(struct strbuf *b);
-void strbuf_fini(struct strbuf *b);
+static inline void strbuf_init(struct strbuf *b)
+{
+	*b = (struct strbuf){0};
+}
+
+static inline void strbuf_fini(struct strbuf *b)
+{
+	if (b->p != NULL && !b->fixed)
+		free(b->p);
+	*b = (struct strbuf){0};
+}
 
 /* Empty again, the memory kept, `failed` cleared. */
 void strbuf_reset(struct strbuf *b);

@@ -1,21 +1,73 @@
 #include "base/sys.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 
+/* So many come whole, once the kernel's generator is seeded. */
+#define RANDOM_SIZE 256
+
+/* What has been asked for and not been given out; what was given out is wiped. */
+static struct {
+	bool is_ready;
+	size_t n;                /* at the beginning of: */
+	uint8_t bytes[RANDOM_SIZE];
+} store;
+
+static void forget_store(void)
+{
+	sys_wipe(store.bytes, sizeof(store.bytes));
+	store.n = 0;
+}
+
+static void fill_store(void)
+{
+	if (!store.is_ready && pthread_atfork(NULL, NULL, forget_store) != 0)
+		abort();
+	store.is_ready = true;
+	if (getrandom(store.bytes, sizeof(store.bytes), 0) != (ssize_t)sizeof(store.bytes))
+		abort();
+	store.n = sizeof(store.bytes);
+}
+
 void sys_random(void *p, size_t n)
 {
-	/* Up to 256 bytes come whole, once the kernel's generator is seeded. */
-	if (getrandom(p, n, 0) != (ssize_t)n)
-		abort();
+	uint8_t *to = p;
+
+	while (n > 0) {
+		size_t part;
+
+		if (store.n == 0)
+			fill_store();
+		part = n < store.n ? n : store.n;
+		store.n -= part;
+		memcpy(to, store.bytes + store.n, part);
+		sys_wipe(store.bytes + store.n, part);
+		to += part;
+		n -= part;
+	}
 }
 
 void sys_wipe(void *p, size_t n)
 {
 	explicit_bzero(p, n);
+}
+
+/* The limit alone is not enough: the kernel does not ask it when dumps are piped into a program. */
+void sys_allow_core_dumps(bool allowed)
+{
+	struct rlimit limit;
+
+	prctl(PR_SET_DUMPABLE, allowed ? 1 : 0);
+	if (getrlimit(RLIMIT_CORE, &limit) != 0)
+		return;
+	limit.rlim_cur = allowed ? limit.rlim_max : 0;
+	setrlimit(RLIMIT_CORE, &limit);
 }
 
 size_t sys_raise_nofile(size_t wanted)

@@ -5,11 +5,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes nobody can guess. Ends the program if the kernel has none. */
+/*
+ * Bytes nobody can guess, the kernel's, which is asked for many at once. Ends the program if the kernel has none. A
+ * process made by fork() asks anew.
+ */
 void sys_random(void *p, size_t n);
 
 /* Wipes memory that held a secret; not optimised away. */
 void sys_wipe(void *p, size_t n);
+
+/*
+ * Whether this process leaves core dumps, and others of the same user may read its memory. Not inherited through
+ * exec(); a change of user may have the kernel decide anew.
+ */
+void sys_allow_core_dumps(bool allowed);
 
 /* Raises the soft limit of open files towards `wanted`; returns the limit in force. */
 size_t sys_raise_nofile(size_t wanted);

@@ -5,6 +5,7 @@
 #include "conf/conf.h"
 
 #include "conf/connstr.h"
+#include "conf/file_modes.h"
 #include "conf/ini.h"
 #include "conf/ldap_options.h"
 #include "conf/names.h"
@@ -560,6 +561,7 @@ static void load(struct loader *l, const char *file, const struct conf_assignmen
 	complete_hosts(l);
 	load_auth_file(l);
 	load_rules(l);
+	file_modes_check(l->conf, l->problems);
 }
 
 struct conf *conf_load(const char *file, const struct conf_assignment *assignments, size_t nassignments,

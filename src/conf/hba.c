@@ -416,6 +416,14 @@ bool hba_uses(const struct hba *hba, enum hba_method method)
 	return rule != NULL;
 }
 
+bool hba_has_password(const struct hba *hba)
+{
+	for (const struct rule *rule = hba == NULL ? NULL : hba->rules; rule != NULL; rule = rule->next)
+		if (rule->shown.ldap_options != NULL && ldap_options_have_password(rule->shown.ldap_options))
+			return true;
+	return false;
+}
+
 const char *hba_method_name(enum hba_method method)
 {
 	return method_words[method];

@@ -58,6 +58,9 @@ const struct hba_rule *hba_find(const struct hba *hba, const struct hba_request 
 /* Whether any rule has this method. `hba` may be NULL. */
 bool hba_uses(const struct hba *hba, enum hba_method method);
 
+/* Whether any rule has a password in its options. `hba` may be NULL. */
+bool hba_has_password(const struct hba *hba);
+
 /* A number that tells these rules, by the texts of their files, from others; of no rules, 0. */
 uint64_t hba_digest(const struct hba *hba);
 

@@ -6,6 +6,8 @@
 #define LDAP_PORT_PLAIN 389
 #define LDAP_PORT_TLS	636
 
+#define BIND_PASSWORD "ldapbindpasswd"
+
 /* What has been said, before the pieces are held against each other. NULL: nothing. */
 struct parser {
 	struct arena *arena;
@@ -35,12 +37,17 @@ static bool set_scheme(struct parser *p, struct slice value)
 	return true;
 }
 
+static bool is_one_of(const char *set, char c)
+{
+	return c != '\0' && strchr(set, c) != NULL;
+}
+
 static bool is_host(struct slice host)
 {
 	if (host.n == 0)
 		return false;
 	for (size_t i = 0; i < host.n; i++)
-		if (!isalnum((unsigned char)host.p[i]) && memchr("-._", host.p[i], 3) == NULL)
+		if (!isalnum((unsigned char)host.p[i]) && !is_one_of("-._", host.p[i]))
 			return false;
 	return true;
 }
@@ -50,7 +57,7 @@ static bool is_bracketed_address(struct slice host)
 	if (host.n < 4 || host.p[0] != '[' || host.p[host.n - 1] != ']')
 		return false;
 	for (size_t i = 1; i < host.n - 1; i++)
-		if (!isxdigit((unsigned char)host.p[i]) && memchr(":.", host.p[i], 2) == NULL)
+		if (!isxdigit((unsigned char)host.p[i]) && !is_one_of(":.", host.p[i]))
 			return false;
 	return true;
 }
@@ -121,7 +128,7 @@ static bool set_attribute(struct parser *p, struct slice value)
 	if (value.n == 0)
 		return fail(p, "empty; accepted: the name of an attribute");
 	for (size_t i = 0; i < value.n; i++)
-		if (!isalnum((unsigned char)value.p[i]) && memchr("-.;_", value.p[i], 4) == NULL)
+		if (!isalnum((unsigned char)value.p[i]) && !is_one_of("-.;_", value.p[i]))
 			return fail(p, "not the name of an attribute");
 	p->attribute = arena_copy(p->arena, value);
 	return true;
@@ -263,7 +270,7 @@ static const struct {
 	{"ldapsuffix", set_suffix},
 	{"ldapbasedn", set_base_dn},
 	{"ldapbinddn", set_bind_dn},
-	{"ldapbindpasswd", set_bind_password},
+	{BIND_PASSWORD, set_bind_password},
 	{"ldapsearchattribute", set_attribute},
 	{"ldapsearchfilter", set_filter},
 	{"ldapurl", set_url},
@@ -379,4 +386,9 @@ bool ldap_options_parse(struct slice text, struct arena *arena, struct ldap_opti
 	if (options->port == 0)
 		options->port = strcmp(options->scheme, "ldaps") == 0 ? LDAP_PORT_TLS : LDAP_PORT_PLAIN;
 	return true;
+}
+
+bool ldap_options_have_password(const char *text)
+{
+	return strstr(text, BIND_PASSWORD) != NULL;
 }

@@ -38,3 +38,6 @@ struct ldap_options {
  */
 bool ldap_options_parse(struct slice text, struct arena *arena, struct ldap_options *options,
 			struct strbuf *error);
+
+/* Whether a password is among them, right or wrong as they may be. */
+bool ldap_options_have_password(const char *text);

@@ -3,7 +3,7 @@
 /* The tables come from the arena: a variable `names` is in scope wherever uthash allocates. */
 #define uthash_malloc(size) arena_alloc(names->arena, (size))
 #define uthash_free(p, size) ((void)(p), (void)(size))
-#include <uthash.h>
+#include "base/hash.h"
 
 struct node {
 	void *entry;

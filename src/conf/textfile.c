@@ -6,14 +6,14 @@
 #include <unistd.h>
 
 /* Far beyond any real file, and a stop for /dev/zero. */
-#define LARGEST (256 * 1024 * 1024)
+#define LARGEST ((size_t)256 * 1024 * 1024)
 
 /* A size to begin with: one read and the one that sees the end do for an ordinary file. */
 static size_t first_room(int fd)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size <= LARGEST)
+	if (fstat(fd, &st) == 0 && st.st_size > 0 && (size_t)st.st_size <= LARGEST)
 		return (size_t)st.st_size + 1;
 	return 16384;
 }

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/sys.h"
 #include "control/auth_query_answer.h"
 #include "control/connection.h"
@@ -82,6 +82,15 @@ struct auth_queries {
 
 static void source_free_if_unused(struct source *s);
 
+/* Of one that is in no list and no table. */
+static void kept_forget(struct kept *k)
+{
+	if (k->secret != NULL)
+		sys_wipe(k->secret, strlen(k->secret));
+	free(k->secret);
+	free(k);
+}
+
 static void kept_free(struct kept *k)
 {
 	struct auth_queries *q = k->source->queries;
@@ -90,10 +99,7 @@ static void kept_free(struct kept *k)
 	q->nkept--;
 	HASH_DEL(k->source->kept, k);
 	deadline_disarm(&k->deadline);
-	if (k->secret != NULL)
-		sys_wipe(k->secret, strlen(k->secret));
-	free(k->secret);
-	free(k);
+	kept_forget(k);
 }
 
 static void kept_drop(struct kept *k)
@@ -109,7 +115,8 @@ static void on_expired(struct deadline *d)
 	kept_drop((struct kept *)(void *)((char *)d - offsetof(struct kept, deadline)));
 }
 
-static struct kept *kept_new(const char *user, const struct auth_query_answer *answer)
+/* In its source's table; NULL when out of memory. */
+static struct kept *kept_new(struct source *s, const char *user, const struct auth_query_answer *answer)
 {
 	size_t n = strlen(user);
 	struct kept *k = calloc(1, sizeof(*k) + n + 1);
@@ -117,11 +124,14 @@ static struct kept *kept_new(const char *user, const struct auth_query_answer *a
 	if (k == NULL)
 		return NULL;
 	memcpy(k->user, user, n);
+	k->source = s;
 	k->is_found = answer->result == AUTH_QUERY_FOUND;
 	k->secret = answer->secret == NULL ? NULL : strdup(answer->secret);
 	if (answer->secret == NULL || k->secret != NULL)
+		HASH_ADD_KEYPTR(hh, s->kept, k->user, n, k);
+	if (HASH_HAS(k))
 		return k;
-	free(k);
+	kept_forget(k);
 	return NULL;
 }
 
@@ -144,12 +154,10 @@ static void source_keep(struct source *s, const char *user, const struct auth_qu
 		ttl = NEGATIVE_TTL_US;
 	if (ttl == 0 || q->options.max_kept == 0 || answer->result == AUTH_QUERY_ERROR)
 		return;
-	k = kept_new(user, answer);
+	k = kept_new(s, user, answer);
 	if (k == NULL)
 		return;
-	k->source = s;
 	TAILQ_INSERT_HEAD(&q->kept, k, link);
-	HASH_ADD_KEYPTR(hh, s->kept, k->user, strlen(k->user), k);
 	deadline_arm(&k->deadline, deadline_list(q->loop, ttl, on_expired));
 	if (++q->nkept > q->options.max_kept)
 		kept_drop(TAILQ_LAST(&q->kept, kept_list));
@@ -192,10 +200,14 @@ static struct question *question_new(struct source *s, struct slice user)
 	if (u == NULL)
 		return NULL;
 	memcpy(u->user, user.p, user.n);
+	HASH_ADD_KEYPTR(hh, s->questions, u->user, user.n, u);
+	if (!HASH_HAS(u)) {
+		free(u);
+		return NULL;
+	}
 	u->source = s;
 	TAILQ_INIT(&u->tickets);
 	TAILQ_INSERT_TAIL(&s->queue, u, link);
-	HASH_ADD_KEYPTR(hh, s->questions, u->user, user.n, u);
 	return u;
 }
 

@@ -273,9 +273,11 @@ static void ignore_notice(void *arg, const PGresult *notice)
 /* libpq takes some from there that no keyword overrules, such as PGSERVICE, and empty keywords give way to others. */
 static void clear_environment(void)
 {
-	char name[64];
+	char **e = environ, name[64];
 
-	for (char **e = environ; e != NULL && *e != NULL;) {
+	if (e == NULL)
+		return;
+	while (*e != NULL) {
 		size_t n = strcspn(*e, "=");
 
 		if (strncmp(*e, "PG", 2) != 0 || strncmp(*e, "PGSLUICE", 8) == 0 || n >= sizeof(name)) {

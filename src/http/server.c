@@ -138,12 +138,11 @@ static void on_rested(EV_P_ ev_timer *timer, int events)
 	look_at_limit(timer->data);
 }
 
-static void on_accept(void *arg, int fd, bool is_unix)
+static void on_accept(void *arg, const struct accepted *accepted)
 {
 	struct http *h = arg;
 
-	(void)is_unix;
-	engine_take(h->front->engine, fd);
+	engine_take(h->front->engine, accepted->fd);
 	if (h->front->has_tls) {
 		ev_timer_set(&h->rest, SECONDS_BETWEEN_HANDSHAKES, 0.);
 		ev_timer_start(h->site.hub->loop->ev, &h->rest);

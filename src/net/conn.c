@@ -4,16 +4,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "net/inherited.h"
 #include "net/tls_io.h"
 
 /* The first byte of a TLS record that carries a handshake. */
 #define TLS_HANDSHAKE_BYTE 0x16
 
+static struct loop *loop_of(const struct conn *c)
+{
+	return c->io.data;
+}
+
 static int events_wanted(const struct conn *c)
 {
 	int want = 0;
 
+	if (c->is_in_line)
+		return 0;
 	if (c->is_suspended)
 		return c->out != NULL && !c->is_handshaking ? EV_WRITE : 0;
 	if (c->is_connecting || c->wants_write || c->wants_turn || (c->out != NULL && !c->is_handshaking))
@@ -31,23 +39,30 @@ static void update_watch(struct conn *c)
 	if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io))
 		return;
 	/* ev_io_modify() back to the kernel's mask costs no system call; ev_io_set() always would. */
-	ev_io_stop(c->loop->ev, &c->io);
+	ev_io_stop(loop_of(c)->ev, &c->io);
 	ev_io_modify(&c->io, want);
 	if (want != 0)
-		ev_io_start(c->loop->ev, &c->io);
+		ev_io_start(loop_of(c)->ev, &c->io);
 }
 
 static void set_broken(struct conn *c)
 {
 	c->is_broken = true;
-	buf_return(c->loop->bufs, &c->out);
+	buf_return(loop_of(c)->bufs, &c->out);
 	update_watch(c);
+}
+
+static void return_kept(struct conn *c)
+{
+	if (c->brings_secret && c->in != NULL)
+		sys_wipe(c->in->data, c->in->cap);
+	buf_return(loop_of(c)->bufs, &c->in);
 }
 
 /* Keeps [p, p + n) for later. False: out of memory, the stream cannot go on. */
 static bool keep(struct conn *c, const uint8_t *p, size_t n)
 {
-	return n == 0 || buf_append(c->loop->bufs, &c->in, p, n);
+	return n == 0 || buf_append(loop_of(c)->bufs, &c->in, p, n);
 }
 
 /* A read of at least this much may be a piece of a stream; one of half the scratch is worth a turn of its own. */
@@ -62,7 +77,7 @@ static void note_read(struct conn *c, size_t n)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	loop_note_read(c->loop, c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
+	loop_note_read(loop_of(c), c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
 }
 
 static ssize_t receive(struct conn *c, void *p, size_t n)
@@ -92,10 +107,14 @@ static void come_back_for_pending(struct conn *c)
 static size_t offer_kept(struct conn *c)
 {
 	struct buf *b = c->in;
-	size_t taken;
+	bool is_secret = c->brings_secret;
+	uint8_t *p = b->data + b->start;
+	size_t n = buf_bytes(b), taken;
 
 	c->in = NULL;
-	taken = c->ops->on_bytes(c, b->data + b->start, buf_bytes(b));
+	taken = c->ops->on_bytes(c, p, n);
+	if (is_secret)
+		sys_wipe(p, taken == CONN_CLOSED ? n : taken);
 	if (taken != CONN_CLOSED) {
 		b->start += (uint32_t)taken;
 		if (buf_bytes(b) > 0) {
@@ -103,14 +122,14 @@ static size_t offer_kept(struct conn *c)
 			return 0;
 		}
 	}
-	buf_return(c->loop->bufs, &b);
+	buf_return(loop_of(c)->bufs, &b);
 	return taken == CONN_CLOSED ? CONN_CLOSED : 0;
 }
 
 /* A message so long that what is kept of it fills the scratch: it grows where it is kept. */
 static void take_more(struct conn *c, size_t n)
 {
-	if (!keep(c, c->loop->scratch, n))
+	if (!keep(c, loop_of(c)->scratch, n))
 		c->ops->on_closed(c, ENOMEM);
 	else
 		offer_kept(c);
@@ -119,12 +138,15 @@ static void take_more(struct conn *c, size_t n)
 /* The scratch holds what was kept, and behind it what has just been read: n bytes in all. */
 static void take_scratch(struct conn *c, size_t n)
 {
+	bool is_secret = c->brings_secret;
 	size_t taken;
 
-	buf_return(c->loop->bufs, &c->in);
-	taken = c->ops->on_bytes(c, c->loop->scratch, n);
-	if (taken != CONN_CLOSED && !keep(c, c->loop->scratch + taken, n - taken))
+	return_kept(c);
+	taken = c->ops->on_bytes(c, loop_of(c)->scratch, n);
+	if (taken != CONN_CLOSED && !keep(c, loop_of(c)->scratch + taken, n - taken))
 		c->ops->on_closed(c, ENOMEM);
+	if (is_secret)
+		sys_wipe(loop_of(c)->scratch, n);
 }
 
 /*
@@ -134,7 +156,7 @@ static void take_scratch(struct conn *c, size_t n)
  */
 static void read_some(struct conn *c)
 {
-	uint8_t *scratch = c->loop->scratch;
+	uint8_t *scratch = loop_of(c)->scratch;
 	size_t kept = buf_bytes(c->in);
 	bool is_long = kept >= LOOP_SCRATCH_SIZE / 2;
 	size_t at = is_long ? 0 : kept;
@@ -159,6 +181,11 @@ static void read_some(struct conn *c)
 		take_scratch(c, at + (size_t)n);
 }
 
+static bool may_read(const struct conn *c)
+{
+	return c->is_open && (!c->is_paused || c->is_broken);
+}
+
 /* Whether the first byte is here and asks for TLS, in which case somebody else has gone on with it. */
 static bool sniff(struct conn *c)
 {
@@ -178,9 +205,7 @@ static void shake_hands(struct conn *c)
 	enum tls_step step;
 
 	/* A storm of handshakes, each some hundred times a query, is spread over turns. */
-	if (!loop_may_shake_hands(c->loop, &c->ticket)) {
-		/* Whoever speaks first has nothing to wait for but the next turn. */
-		c->wants_write = SSL_in_before(c->tls) && !SSL_is_server(c->tls);
+	if (!loop_may_shake_hands(loop_of(c), c)) {
 		update_watch(c);
 		return;
 	}
@@ -195,6 +220,9 @@ static void shake_hands(struct conn *c)
 	if (c->is_handshaking)
 		return;
 	c->ops->on_secured(c);
+	/* A client's first packet has often come along with the end of its handshake. */
+	if (may_read(c) && tls_has_pending(c->tls))
+		read_some(c);
 	come_back_for_pending(c);
 }
 
@@ -227,9 +255,25 @@ static void write_waiting(struct conn *c)
 	b->start += (uint32_t)n;
 	if (buf_bytes(b) > 0)
 		return;
-	buf_return(c->loop->bufs, &c->out);
+	buf_return(loop_of(c)->bufs, &c->out);
 	update_watch(c);
 	c->ops->on_drained(c);
+}
+
+static void begin(struct conn *c)
+{
+	if (c->is_connecting)
+		finish_connect(c);
+	else
+		shake_hands(c);
+}
+
+/* Bits that are next to each other are looked at together: for nearly every event that is the first line. */
+static bool may_take(struct conn *c)
+{
+	if (c->is_open && !c->is_paused && !c->is_sniffing)
+		return true;
+	return may_read(c) && !(c->is_sniffing && sniff(c));
 }
 
 static void on_event(EV_P_ ev_io *io, int events)
@@ -237,12 +281,8 @@ static void on_event(EV_P_ ev_io *io, int events)
 	struct conn *c = (struct conn *)io;
 
 	(void)loop;
-	if (c->is_connecting) {
-		finish_connect(c);
-		return;
-	}
-	if (c->is_handshaking) {
-		shake_hands(c);
+	if (c->is_connecting || c->is_handshaking) {
+		begin(c);
 		return;
 	}
 	if (c->wants_turn && !c->is_suspended) {
@@ -252,7 +292,7 @@ static void on_event(EV_P_ ev_io *io, int events)
 	}
 	if ((events & EV_WRITE) && c->out != NULL)
 		write_waiting(c);
-	if (!(events & EV_READ) || !c->is_open || (c->is_paused && !c->is_broken) || (c->is_sniffing && sniff(c)))
+	if (!(events & EV_READ) || !may_take(c))
 		return;
 	read_some(c);
 	come_back_for_pending(c);
@@ -260,7 +300,7 @@ static void on_event(EV_P_ ev_io *io, int events)
 
 static void open_with(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops, int events)
 {
-	c->loop = loop;
+	c->io.data = loop;
 	c->ops = ops;
 	c->is_open = true;
 	ev_io_init(&c->io, on_event, fd, events);
@@ -271,6 +311,11 @@ static void open_with(struct conn *c, struct loop *loop, int fd, const struct co
 void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
 {
 	open_with(c, loop, fd, ops, EV_READ);
+}
+
+void conn_read_soon(struct conn *c)
+{
+	ev_feed_event(loop_of(c)->ev, &c->io, EV_READ);
 }
 
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops)
@@ -288,11 +333,10 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
-	SSL_set_fd(tls, c->io.fd);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
-		ev_feed_event(c->loop->ev, &c->io, EV_READ);
+		ev_feed_event(loop_of(c)->ev, &c->io, EV_READ);
 }
 
 void conn_write(struct conn *c, const void *p, size_t n)
@@ -313,7 +357,7 @@ void conn_write(struct conn *c, const void *p, size_t n)
 			done = 0;
 		}
 	}
-	if (!buf_append(c->loop->bufs, &c->out, (const uint8_t *)p + done, n - (size_t)done)) {
+	if (!buf_append(loop_of(c)->bufs, &c->out, (const uint8_t *)p + done, n - (size_t)done)) {
 		shutdown(c->io.fd, SHUT_RDWR);
 		set_broken(c);
 		return;
@@ -356,9 +400,9 @@ void conn_pause(struct conn *c)
 	update_watch(c);
 }
 
-void conn_unpause(struct conn *c)
+void conn_end_pause(struct conn *c)
 {
-	if (!c->is_paused || !c->is_open)
+	if (!c->is_open)
 		return;
 	c->is_paused = false;
 	update_watch(c);
@@ -379,7 +423,14 @@ void conn_skip(struct conn *c, size_t n)
 {
 	c->in->start += (uint32_t)n;
 	if (buf_bytes(c->in) == 0)
-		buf_return(c->loop->bufs, &c->in);
+		buf_return(loop_of(c)->bufs, &c->in);
+}
+
+void conn_expect_secret(struct conn *c, bool expected)
+{
+	c->brings_secret = expected;
+	if (c->tls != NULL)
+		tls_wipe_what_is_read(c->tls, expected);
 }
 
 void conn_suspend(struct conn *c)
@@ -406,25 +457,29 @@ void conn_close(struct conn *c)
 {
 	if (!c->is_open)
 		return;
+	if (c->is_in_line)
+		loop_leave_line(loop_of(c), c);
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
 	tls_close(&c->tls, !c->is_broken);
-	ev_io_stop(c->loop->ev, &c->io);
+	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	c->is_open = false;
-	buf_return(c->loop->bufs, &c->in);
-	buf_return(c->loop->bufs, &c->out);
-	c->next_grave = c->loop->graves;
-	c->loop->graves = c;
+	return_kept(c);
+	buf_return(loop_of(c)->bufs, &c->out);
+	c->next_grave = loop_of(c)->graves;
+	loop_of(c)->graves = c;
 }
 
 void conn_abandon(struct conn *c)
 {
+	if (c->is_in_line)
+		loop_leave_line(loop_of(c), c);
 	tls_close(&c->tls, false);
-	ev_io_stop(c->loop->ev, &c->io);
+	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
-	buf_return(c->loop->bufs, &c->in);
-	buf_return(c->loop->bufs, &c->out);
+	buf_return(loop_of(c)->bufs, &c->in);
+	buf_return(loop_of(c)->bufs, &c->out);
 	c->is_open = c->is_connecting = c->is_handshaking = c->wants_write = c->wants_turn = false;
-	c->is_paused = c->is_broken = false;
+	c->is_paused = c->is_broken = c->is_called = false;
 }

@@ -48,28 +48,36 @@ struct conn_ops {
 	int priority;
 };
 
+/* There may be very many, and nearly all of them at rest: they are to be small. */
 struct conn {
-	ev_io io;
-	struct loop *loop;
+	ev_io io;                        /* its data is the loop */
 	const struct conn_ops *ops;
 	union {
 		struct buf *in;          /* read and not taken yet */
+		struct conn *next_in_line; /* while is_in_line: a handshake keeps nothing */
 		struct conn *next_grave; /* once closed */
 	};
 	struct buf *out;                 /* written by us, not taken by the kernel yet */
 	struct ssl_st *tls;              /* OpenSSL's SSL; NULL: plain */
-	bool is_open, is_connecting, is_paused, is_broken;
-	bool is_handshaking, is_sniffing;
-	bool wants_write;                /* the handshake does */
-	bool wants_turn;                 /* TLS has read ahead: there is more to take, in the next turn */
+	bool is_open : 1, is_connecting : 1, is_paused : 1, is_broken : 1;
+	bool is_handshaking : 1, is_sniffing : 1;
+	bool wants_write : 1;            /* the handshake does */
+	bool wants_turn : 1;             /* TLS has read ahead: there is more to take, in the next turn */
+	bool is_suspended : 1;
+	bool brings_secret : 1;          /* what is read is wiped when it has been taken */
+	bool owes_offer : 1;             /* kept bytes would have been offered, had it not been suspended */
 	uint8_t nlarge;                  /* large reads in a row, and no more than make a stream */
-	bool is_suspended;
-	bool owes_offer;                 /* kept bytes would have been offered, had it not been suspended */
-	uint32_t ticket;                 /* of loop_may_shake_hands() */
+	bool is_in_line : 1, is_called : 1; /* see loop_may_shake_hands() */
 };
 
 /* Takes over a connected socket and starts reading. */
 void conn_open(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
+
+/*
+ * What has come along with the connection is read in this turn: nearly always its first bytes, and a wake-up less. For
+ * whoever has spoken first.
+ */
+void conn_read_soon(struct conn *c);
 
 /* Takes over a socket on which connect() is in progress. */
 void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struct conn_ops *ops);
@@ -78,7 +86,7 @@ void conn_open_connecting(struct conn *c, struct loop *loop, int fd, const struc
 void conn_sniff(struct conn *c);
 
 /*
- * Takes over an SSL, set up for one of the two roles, and shakes hands. To be
+ * Takes over an SSL, set up for one of the two roles over this socket, and shakes hands. To be
  * called when nothing is kept: what was read in the clear must not be taken
  * for what came encrypted.
  */
@@ -105,8 +113,15 @@ void conn_pause(struct conn *c);
 /* Reads again, and offers kept bytes at once. CONN_CLOSED when that closed the connection, else 0. */
 size_t conn_resume(struct conn *c);
 
+/* The next, for one that is paused. */
+void conn_end_pause(struct conn *c);
+
 /* Reads again, without offering kept bytes now: for use while those very bytes are being looked at. */
-void conn_unpause(struct conn *c);
+static inline void conn_unpause(struct conn *c)
+{
+	if (c->is_paused)
+		conn_end_pause(c);
+}
 
 /*
  * Nothing is read, and no kept bytes are offered, until conn_unsuspend(),
@@ -124,6 +139,12 @@ static inline const uint8_t *conn_kept(const struct conn *c, size_t *n)
 	*n = buf_bytes(c->in);
 	return *n == 0 ? NULL : c->in->data + c->in->start;
 }
+
+/*
+ * What comes from now on is a secret, or no longer is: it is wiped as soon as it has been taken, here and in TLS's
+ * buffers. To be called before it is asked for.
+ */
+void conn_expect_secret(struct conn *c, bool expected);
 
 /* Forgets the first n of them. */
 void conn_skip(struct conn *c, size_t n);

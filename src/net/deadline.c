@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 
 TAILQ_HEAD(deadlines, deadline);
 
@@ -60,7 +60,10 @@ static struct deadline_list *make_list(struct loop *loop, const struct key *key)
 	ev_init(&list->timer, on_timer);
 	list->timer.data = list;
 	HASH_ADD(hh, loop->deadlines, key, sizeof(list->key), list);
-	return list;
+	if (HASH_HAS(list))
+		return list;
+	free(list);
+	return NULL;
 }
 
 struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn)

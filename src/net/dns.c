@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "net/deadline.h"
@@ -266,6 +266,10 @@ static struct dns_name *add_name(struct dns *dns, const char *host, size_t n)
 	ev_init(&name->refresh, on_refresh);
 	name->refresh.data = name;
 	HASH_ADD_KEYPTR(hh, dns->names, name->host, n, name);
+	if (!HASH_HAS(name)) {
+		free(name);
+		return NULL;
+	}
 	watch_use(name);
 	return name;
 }

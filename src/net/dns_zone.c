@@ -3,9 +3,9 @@
 #include <bsd/string.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "net/dns_soa.h"
 
@@ -51,7 +51,7 @@ static void free_if_unused(struct dns_zone *zone)
 	free(zone);
 }
 
-/* Finds or makes it. */
+/* Finds or makes it; NULL when out of memory. */
 static struct dns_zone *take_zone(struct dns_zones *zones, const struct dns_soa *soa)
 {
 	struct dns_zone *zone;
@@ -68,7 +68,10 @@ static struct dns_zone *take_zone(struct dns_zones *zones, const struct dns_soa 
 	memcpy(zone->name, soa->zone, n);
 	TAILQ_INIT(&zone->members);
 	HASH_ADD_KEYPTR(hh, zones->table, zone->name, n, zone);
-	return zone;
+	if (HASH_HAS(zone))
+		return zone;
+	free(zone);
+	return NULL;
 }
 
 static void enter(struct dns_zone *zone, struct dns_member *m)

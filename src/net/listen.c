@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 
-/* Connections taken from one socket in a loop turn, so that a storm of them does not keep queries waiting. */
+/* Connections taken from one socket in a loop turn at most, so that a storm of them does not keep queries waiting. */
 #define ACCEPTS_PER_TURN 32
 
 /* How long accepting rests when the process is out of descriptors. */
@@ -29,6 +29,10 @@ struct listener {
 	struct listener *next;
 	bool is_unix;
 	bool is_shared;
+	bool passes_options_on;          /* whoever is in the queue has come after listeners_set_tcp() */
+	int naccepts;                    /* in the turn below; 0: that were all. See accepts_of_turn() */
+	unsigned turn;
+	struct addr own_end;             /* of all that are accepted; family 0: of each its own */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* to unlink; "" none */
 };
 
@@ -50,11 +54,10 @@ static void set_option(int fd, int level, int name, int value)
 		log_warning("setsockopt(%d, %d) failed: %s", level, name, strerror(errno));
 }
 
-void tcp_apply(int fd, const struct tcp_options *o)
+/* What seldom differs from the system's value, to which a listening socket could not go back after a reload. */
+static void set_rare_options(int fd, const struct tcp_options *o)
 {
-	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (o->keepalive) {
-		set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 		if (o->keepidle > 0)
 			set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, o->keepidle);
 		if (o->keepintvl > 0)
@@ -67,6 +70,33 @@ void tcp_apply(int fd, const struct tcp_options *o)
 	if (o->socket_buffer > 0) {
 		set_option(fd, SOL_SOCKET, SO_SNDBUF, o->socket_buffer);
 		set_option(fd, SOL_SOCKET, SO_RCVBUF, o->socket_buffer);
+	}
+}
+
+void tcp_apply(int fd, const struct tcp_options *o)
+{
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (o->keepalive)
+		set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	set_rare_options(fd, o);
+}
+
+void tcp_apply_accepted(const struct accepted *a, const struct tcp_options *o)
+{
+	if (a->has_options)
+		set_rare_options(a->fd, o);
+	else
+		tcp_apply(a->fd, o);
+}
+
+void listeners_set_tcp(struct listeners *l, const struct tcp_options *o)
+{
+	for (struct listener *one = l->all; one != NULL; one = one->next) {
+		if (one->is_unix)
+			continue;
+		set_option(one->io.fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		set_option(one->io.fd, SOL_SOCKET, SO_KEEPALIVE, o->keepalive);
+		one->passes_options_on = false;
 	}
 }
 
@@ -113,27 +143,59 @@ static void rest(struct listeners *l, int error)
 	ev_timer_start(l->loop->ev, &l->rest);
 }
 
-static void accept_up_to(struct listener *one, int n)
+/* False: there is nobody. */
+static bool accept_one(struct listener *one)
 {
-	for (int i = 0; i < n && !one->owner->is_suspended; i++) {
-		int fd = accept4(one->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct addr_any peer = {.len = sizeof(peer.u)};
+	struct accepted a = {.is_unix = one->is_unix, .has_options = one->passes_options_on, .own_end = one->own_end};
 
-		if (fd >= 0) {
-			one->owner->fn(one->owner->arg, fd, one->is_unix);
-			continue;
-		}
+	a.fd = accept4(one->io.fd, &peer.u.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (a.fd < 0) {
+		one->passes_options_on = one->passes_options_on || errno == EAGAIN;
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			rest(one->owner, errno);
-		if (errno != ECONNABORTED && errno != EINTR)
-			return;
+		return errno == ECONNABORTED || errno == EINTR;
 	}
+	addr_of_accepted(&a.peer, a.fd, &peer.u.sa);
+	if (a.own_end.family == 0)
+		addr_of_self(&a.own_end, a.fd);
+	one->owner->fn(one->owner->arg, &a);
+	return true;
+}
+
+/* How many there were before there was nobody, or n. */
+static int accept_up_to(struct listener *one, int n)
+{
+	int i = 0;
+
+	while (i < n && !one->owner->is_suspended && accept_one(one))
+		i++;
+	return i;
+}
+
+/*
+ * How many to accept. To hear that there is nobody else is a system call for nothing: one at first, and more only
+ * when there was somebody in the turn before, too.
+ */
+static int accepts_of_turn(const struct listener *one, unsigned turn)
+{
+	int n = turn == one->turn + 1 ? 2 * one->naccepts : 1;
+
+	if (!one->is_unix && !one->passes_options_on)
+		return ACCEPTS_PER_TURN;
+	return n < 1 ? 1 : n < ACCEPTS_PER_TURN ? n : ACCEPTS_PER_TURN;
 }
 
 static void on_acceptable(EV_P_ ev_io *io, int events)
 {
-	(void)loop;
+	struct listener *one = (struct listener *)io;
+	unsigned turn = ev_iteration(EV_A);
+	int n = accepts_of_turn(one, turn);
+
 	(void)events;
-	accept_up_to((struct listener *)io, ACCEPTS_PER_TURN);
+	/* One that did not last as long begins anew. */
+	one->naccepts = accept_up_to(one, n) == n ? n : 0;
+	one->turn = turn;
 }
 
 static bool add(struct listeners *l, int fd, int backlog, const char *path)
@@ -149,6 +211,9 @@ static bool add(struct listeners *l, int fd, int backlog, const char *path)
 	one->is_unix = path != NULL;
 	if (path != NULL)
 		snprintf(one->path, sizeof(one->path), "%s", path);
+	addr_of_self(&one->own_end, fd);
+	if (addr_is_any(&one->own_end))
+		one->own_end.family = 0;
 	ev_io_init(&one->io, on_acceptable, fd, EV_READ);
 	one->next = l->all;
 	l->all = one;

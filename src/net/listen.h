@@ -29,8 +29,15 @@ struct listen_options {
 	bool take_all;
 };
 
-/* A new client's socket, non-blocking. Whoever is called owns it. */
-typedef void accept_fn(void *arg, int fd, bool is_unix);
+/* A new client. */
+struct accepted {
+	int fd;                          /* non-blocking; whoever is called owns it */
+	bool is_unix;
+	bool has_options;                /* those of listeners_set_tcp() that a socket inherits */
+	struct addr peer, own_end;
+};
+
+typedef void accept_fn(void *arg, const struct accepted *accepted);
 
 /*
  * Opens all or none; then *error says what failed. Names are resolved here,
@@ -77,3 +84,10 @@ struct tcp_options {
 	int socket_buffer;
 };
 void tcp_apply(int fd, const struct tcp_options *options);
+
+/*
+ * The same for those who are accepted from now on: what nearly everybody has set (no delay, keepalive) the listening
+ * sockets pass on, at no system call for each; tcp_apply_accepted() does the rest.
+ */
+void listeners_set_tcp(struct listeners *l, const struct tcp_options *options);
+void tcp_apply_accepted(const struct accepted *accepted, const struct tcp_options *options);

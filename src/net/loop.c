@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -29,39 +30,68 @@ static void choose_pace(struct loop *loop)
 	loop->is_collecting = collect;
 }
 
-/* Of those who wait to go on with their handshakes, as many as may in one turn. */
-static void call_tickets(struct loop *loop)
+/* Somebody stands in line: the loop does not sleep. */
+static void on_idle(EV_P_ ev_idle *w, int events)
 {
-	uint32_t nwaiting = loop->last_ticket - loop->last_called;
-
-	loop->nhandshakes = nwaiting < loop->max_handshakes ? nwaiting : loop->max_handshakes;
-	loop->last_called += loop->nhandshakes;
+	(void)loop;
+	(void)w;
+	(void)events;
 }
 
-static void draw_ticket(struct loop *loop, uint32_t *ticket)
+void loop_leave_line(struct loop *loop, struct conn *c)
 {
-	/* 0 is none. */
-	if (++loop->last_ticket == 0)
-		loop->last_ticket = 1;
-	*ticket = loop->last_ticket;
+	struct conn **link = &loop->line;
+
+	while (*link != c)
+		link = &(*link)->next_in_line;
+	*link = c->next_in_line;
+	if (*link == NULL)
+		loop->line_end = link;
+	c->next_in_line = NULL;
+	c->is_in_line = false;
+	if (loop->line == NULL)
+		ev_idle_stop(loop->ev, &loop->has_line);
 }
 
-bool loop_may_shake_hands(struct loop *loop, uint32_t *ticket)
+static void stand_in_line(struct loop *loop, struct conn *c)
 {
-	bool has_room = loop->last_called == loop->last_ticket && loop->nhandshakes < loop->max_handshakes;
-	bool is_called = *ticket != 0 && (int32_t)(*ticket - loop->last_called) <= 0;
+	if (loop->line == NULL)
+		ev_idle_start(loop->ev, &loop->has_line);
+	c->is_in_line = true;
+	c->next_in_line = NULL;
+	*loop->line_end = c;
+	loop->line_end = &c->next_in_line;
+}
 
-	if (loop->max_handshakes == 0 || is_called) {
-		*ticket = 0;
+static bool has_room(const struct loop *loop)
+{
+	return loop->max_handshakes == 0 || loop->nhandshakes < loop->max_handshakes;
+}
+
+/* Of those in line, as many as may go on in one turn. */
+static void call_line(struct loop *loop)
+{
+	for (loop->nhandshakes = 0; loop->line != NULL && has_room(loop); loop->nhandshakes++) {
+		struct conn *c = loop->line;
+
+		loop_leave_line(loop, c);
+		c->is_called = true;
+		ev_feed_event(loop->ev, &c->io, EV_READ);
+	}
+}
+
+bool loop_may_shake_hands(struct loop *loop, struct conn *c)
+{
+	if (c->is_called) {
+		c->is_called = false;
 		return true;
 	}
-	if (*ticket == 0 && has_room) {
-		loop->nhandshakes++;
-		return true;
+	if (loop->line != NULL || !has_room(loop)) {
+		stand_in_line(loop, c);
+		return false;
 	}
-	if (*ticket == 0)
-		draw_ticket(loop, ticket);
-	return false;
+	loop->nhandshakes++;
+	return true;
 }
 
 static void on_before_sleep(EV_P_ ev_prepare *w, int events)
@@ -71,16 +101,33 @@ static void on_before_sleep(EV_P_ ev_prepare *w, int events)
 	(void)loop;
 	(void)events;
 	choose_pace(ours);
-	call_tickets(ours);
 	loop_bury(ours);
 }
 
 static void on_after_sleep(EV_P_ ev_check *w, int events)
 {
 	(void)loop;
-	(void)w;
 	(void)events;
 	clock_turn();
+	call_line(w->data);
+}
+
+#define LARGE_TABLE (32 * 1024)
+
+/*
+ * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would
+ * stay with us as holes, together as large as the tables themselves.
+ */
+static void *table_realloc(void *table, long size)
+{
+	if (size == 0) {
+		free(table);
+		return NULL;
+	}
+	table = realloc(table, (size_t)size);
+	if (size >= LARGE_TABLE)
+		malloc_trim(0);
+	return table;
 }
 
 struct loop *loop_new(void)
@@ -89,6 +136,7 @@ struct loop *loop_new(void)
 
 	if (loop == NULL)
 		return NULL;
+	ev_set_allocator(table_realloc);
 	loop->ev = ev_default_loop(EVFLAG_AUTO);
 	loop->bufs = bufpool_new();
 	loop->scratch = malloc(LOOP_SCRATCH_SIZE);
@@ -102,8 +150,11 @@ struct loop *loop_new(void)
 	loop->before_sleep.data = loop;
 	ev_prepare_start(loop->ev, &loop->before_sleep);
 	ev_check_init(&loop->after_sleep, on_after_sleep);
+	loop->after_sleep.data = loop;
 	ev_set_priority(&loop->after_sleep, EV_MAXPRI);
 	ev_check_start(loop->ev, &loop->after_sleep);
+	loop->line_end = &loop->line;
+	ev_idle_init(&loop->has_line, on_idle);
 	return loop;
 }
 

@@ -23,9 +23,10 @@ struct loop {
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */
 	bool is_collecting;
-	unsigned nhandshakes;            /* steps of TLS handshakes in this turn, those of whose turn it is included */
+	unsigned nhandshakes;            /* steps of TLS handshakes in this turn, those of who was called included */
 	unsigned max_handshakes;         /* 0: no bound; tls_handshakes_per_turn */
-	uint32_t last_ticket, last_called; /* see loop_may_shake_hands() */
+	struct conn *line, **line_end;   /* see loop_may_shake_hands() */
+	ev_idle has_line;
 	ev_prepare before_sleep;
 	ev_check after_sleep;
 };
@@ -55,12 +56,16 @@ static inline void loop_note_read(struct loop *loop, bool is_streaming)
 }
 
 /*
- * Whether one more step of a TLS handshake fits into this turn; the loop comes
- * back for it otherwise. Whoever has to wait gets a ticket, 0 before, and goes
- * on in the order of the tickets: libev looks at the latest event first, and
- * in a storm those who came early would not be looked at before it ends.
+ * Whether one more step of a TLS handshake fits into this turn. Whoever has to
+ * wait stands in line, with nothing kept, and is called by an event: libev
+ * looks at the latest event first, and in a storm those who came early would
+ * not be looked at before it ends. Nor is its socket to be watched meanwhile:
+ * the kernel would look at all who wait in each turn.
  */
-bool loop_may_shake_hands(struct loop *loop, uint32_t *ticket);
+bool loop_may_shake_hands(struct loop *loop, struct conn *c);
+
+/* One that is in line waits no more. */
+void loop_leave_line(struct loop *loop, struct conn *c);
 
 /* Frees what was closed in this turn at once; for the end of the program. */
 void loop_bury(struct loop *loop);

@@ -4,8 +4,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "net/tls.h"
 #include "net/tls_recipe.h"
 #include "net/tls_settings.h"
@@ -269,6 +269,25 @@ fail:
 	return NULL;
 }
 
+/* In the cache; NULL when out of memory. */
+static struct tls_context *add_context(struct tls_cache *cache, const struct tls_recipe *r)
+{
+	struct tls_context *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	memcpy(t->key, r->hash, sizeof(t->key));
+	HASH_ADD(hh, cache->contexts, key, sizeof(t->key), t);
+	if (!HASH_HAS(t)) {
+		free(t);
+		return NULL;
+	}
+	t->verify = r->verify;
+	t->cache = cache;
+	t->refs = 1;
+	return t;
+}
+
 static struct tls_context *make_context(struct tls_cache *cache, const struct tls_recipe *r, struct strbuf *error)
 {
 	SSL_CTX *ctx = make_ssl_ctx(r, error);
@@ -276,18 +295,13 @@ static struct tls_context *make_context(struct tls_cache *cache, const struct tl
 
 	if (ctx == NULL)
 		return NULL;
-	t = calloc(1, sizeof(*t));
+	t = add_context(cache, r);
 	if (t == NULL) {
 		strbuf_add_str(error, "out of memory");
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
 	t->ssl_ctx = ctx;
-	t->verify = r->verify;
-	t->cache = cache;
-	t->refs = 1;
-	memcpy(t->key, r->hash, sizeof(t->key));
-	HASH_ADD(hh, cache->contexts, key, sizeof(t->key), t);
 	return t;
 }
 

@@ -99,6 +99,14 @@ bool tls_has_pending(const SSL *ssl)
 	return SSL_has_pending(ssl) && !SSL_want_read(ssl);
 }
 
+void tls_wipe_what_is_read(SSL *ssl, bool wipes)
+{
+	if (wipes)
+		SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	else
+		SSL_clear_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 void tls_close(SSL **ssl, bool is_healthy)
 {
 	if (*ssl == NULL)

@@ -23,5 +23,8 @@ enum tls_step tls_handshake(SSL *ssl);
 /* Bytes have been read off the socket that the loop will not wake up for. */
 bool tls_has_pending(const SSL *ssl);
 
+/* Whether OpenSSL wipes what it has decrypted when that has been read. */
+void tls_wipe_what_is_read(SSL *ssl, bool wipes);
+
 /* Tells the peer that nothing more comes, if that can be done at once, and frees. NULL is allowed. */
 void tls_close(SSL **ssl, bool is_healthy);

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* How long a session can be resumed. */
-#define TLS_TICKET_SECONDS (24 * 60 * 60)
+#define TLS_TICKET_SECONDS 86400
 
 struct tls_ticket_key {
 	uint8_t name[16]; /* sent in the clear, says which key it was */

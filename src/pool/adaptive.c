@@ -3,6 +3,9 @@
 /* Waiting time by transaction time from which on clients wait too long. */
 #define PRESSURE 0.1
 
+/* So little is none. */
+#define NO_PRESSURE (PRESSURE / 1000)
+
 /* Latency by base: up to MAY_GROW it may grow, from STEP_BACK on it goes back to AIM. */
 #define MAY_GROW 1.2
 #define AIM 1.35
@@ -299,4 +302,10 @@ unsigned adaptive_tick(struct adaptive *a, const struct adaptive_sample *s, unsi
 	if (a->limit < least)
 		a->limit = least;
 	return a->limit;
+}
+
+bool adaptive_is_at_rest(const struct adaptive *a, unsigned least)
+{
+	return !a->trial.is_on && a->limit <= least && a->pressure <= NO_PRESSURE && a->peak == 0 && a->last_peak == 0 &&
+	       a->ceiling == 0 && a->news.finished == 0;
 }

@@ -71,3 +71,6 @@ struct adaptive {
 
 /* The limit from now on: at least `least`, which is not 0, and at most `most`. */
 unsigned adaptive_tick(struct adaptive *a, const struct adaptive_sample *s, unsigned least, unsigned most);
+
+/* Ticks of an idle pool change nothing any more that would matter later: they may be left out. */
+bool adaptive_is_at_rest(const struct adaptive *a, unsigned least);

@@ -1,5 +1,7 @@
 #include "pool/capacity_demand.h"
 
+#include "base/clock.h"
+
 bool capacity_is_listed(const struct database *db, const struct host *host)
 {
 	for (unsigned i = 0; i < db->nhosts; i++)
@@ -28,7 +30,9 @@ uint64_t capacity_pool_limit(const struct pool_settings *set)
 
 unsigned capacity_pool_need(const struct pool *pool)
 {
-	return concurrency_need(&pool->concurrency, pool->settings.size);
+	const struct concurrency c = in_use_concurrency(pool, clock_us());
+
+	return concurrency_need(&c, pool->settings.size);
 }
 
 static uint64_t effective(const struct conf *conf, enum setting_id id, const struct conf_database *db,

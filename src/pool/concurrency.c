@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "base/clock.h"
 #include "base/histogram.h"
 
 static size_t bucket_of(unsigned held)
@@ -23,6 +24,11 @@ static void halve(struct concurrency *c)
 	c->nwaited = (uint32_t)((uint64_t)c->nwaited * c->nsamples / before);
 }
 
+void concurrency_begin(struct concurrency *c, uint64_t now)
+{
+	*c = (struct concurrency){.seconds = now / CLOCK_SECOND};
+}
+
 void concurrency_note(struct concurrency *c, unsigned held, bool is_waited_for)
 {
 	c->counts[bucket_of(held)]++;
@@ -33,6 +39,41 @@ void concurrency_note(struct concurrency *c, unsigned held, bool is_waited_for)
 		c->most = held;
 	if (c->nsamples >= CONCURRENCY_WINDOW)
 		halve(c);
+}
+
+/*
+ * Halved so often, whatever was counted before is 0. From then on half a window of idle samples leaves everything as it
+ * was.
+ */
+#define FORGOTTEN (64 * (uint64_t)CONCURRENCY_WINDOW)
+
+void concurrency_note_idle(struct concurrency *c, uint64_t n)
+{
+	if (n > FORGOTTEN)
+		n = FORGOTTEN + (n - FORGOTTEN) % (CONCURRENCY_WINDOW / 2);
+	while (n > 0) {
+		uint32_t room = CONCURRENCY_WINDOW - c->nsamples, step = n < room ? (uint32_t)n : room;
+
+		c->counts[0] = (uint16_t)(c->counts[0] + step);
+		c->nsamples += step;
+		n -= step;
+		if (c->nsamples >= CONCURRENCY_WINDOW)
+			halve(c);
+	}
+}
+
+void concurrency_was_idle(struct concurrency *c, uint64_t now)
+{
+	concurrency_note_idle(c, now / CLOCK_SECOND - c->seconds);
+	c->seconds = now / CLOCK_SECOND;
+}
+
+void concurrency_sample(struct concurrency *c, uint64_t now, unsigned held, bool is_waited_for)
+{
+	if (c->seconds == now / CLOCK_SECOND)
+		return;
+	c->seconds = now / CLOCK_SECOND;
+	concurrency_note(c, held, is_waited_for);
 }
 
 unsigned concurrency_p99(const struct concurrency *c)

@@ -21,16 +21,29 @@
 /* Fewer samples say nothing. */
 #define CONCURRENCY_ENOUGH 10
 
-/* All zero: no samples. */
+/* All zero: no samples. See concurrency_begin(). */
 struct concurrency {
 	uint16_t counts[CONCURRENCY_BUCKETS];
 	uint32_t nsamples;
 	uint32_t nwaited;                /* of these, while clients waited for a server */
 	unsigned most;                   /* the greatest ever */
 	uint64_t sum;
+	uint64_t seconds;                /* of the clock, that have been counted or do not count */
 };
 
+/* There will be a sample for each second from now on. */
+void concurrency_begin(struct concurrency *c, uint64_t now);
+
 void concurrency_note(struct concurrency *c, unsigned held, bool is_waited_for);
+
+/* The same as so many samples of a pool that is idle, one after the other, at a bounded cost. */
+void concurrency_note_idle(struct concurrency *c, uint64_t n);
+
+/* It was idle in the seconds that have not been counted. */
+void concurrency_was_idle(struct concurrency *c, uint64_t now);
+
+/* The sample of this second, if it has none yet; those before that have none do not count. */
+void concurrency_sample(struct concurrency *c, uint64_t now, unsigned held, bool is_waited_for);
 
 /* The least number that at most one sample in a hundred exceeds, by the top of its bucket; 0 without samples. */
 unsigned concurrency_p99(const struct concurrency *c);

@@ -39,17 +39,20 @@ static struct host *add(struct hosts *hosts, const char *name, int port, const c
 {
 	struct host *host = calloc(1, sizeof(*host) + n + 1);
 
-	if (host != NULL)
-		host->name = atom_get(slice_of(name));
-	if (host == NULL || host->name == NULL) {
+	if (host == NULL)
+		return NULL;
+	memcpy(host->key, key, n);
+	host->name = atom_get(slice_of(name));
+	if (host->name != NULL)
+		HASH_ADD_KEYPTR(hh, hosts->by_key, host->key, n, host);
+	if (!HASH_HAS(host)) {
+		atom_unref(&host->name);
 		free(host);
 		return NULL;
 	}
 	host->table = hosts;
 	host->port = port;
-	memcpy(host->key, key, n);
 	TAILQ_INIT(&host->blocked);
-	HASH_ADD_KEYPTR(hh, hosts->by_key, host->key, n, host);
 	return host;
 }
 

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/atom.h"
+#include "base/hash.h"
 #include "conf/conf.h"
 #include "pool/breaker.h"
 #include "pool/failure.h"

@@ -3,7 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "pool/cap.h"
+#include "pool/in_use.h"
+
+/* For so long a login shows that others would succeed as well. */
+#define PROOF_US CLOCK_SECOND
 
 const char *pool_hold_word(enum pool_hold hold)
 {
@@ -78,26 +83,47 @@ static void leave_state(struct pool_server *s)
 	s->pool->nservers[s->state]--;
 }
 
-void pool_server_enter(struct pool_server *s, enum pool_server_state state)
+static void enter_idle(struct pool_server *s)
 {
-	leave_state(s);
-	s->state = state;
-	s->pool->nservers[state]++;
-	if (state != POOL_SERVER_IDLE)
-		return;
 	if (s->pool->settings.round_robin)
 		TAILQ_INSERT_TAIL(&s->pool->idle, s, link);
 	else
 		TAILQ_INSERT_HEAD(&s->pool->idle, s, link);
 }
 
+/* Inline for those that each transaction goes through. */
+static inline void enter(struct pool_server *s, enum pool_server_state state)
+{
+	leave_state(s);
+	s->state = state;
+	s->pool->nservers[state]++;
+	if (state == POOL_SERVER_IDLE)
+		enter_idle(s);
+	else if (!s->pool->is_in_use)
+		in_use_note(s->pool);
+}
+
+void pool_server_enter(struct pool_server *s, enum pool_server_state state)
+{
+	enter(s, state);
+}
+
 void pool_server_leave(struct pool_server *s, uint64_t now)
 {
 	cap_count(s->pool, -1, now);
+	if (s->state == POOL_SERVER_NEW)
+		s->pool->failed_at = now;
 	leave_state(s);
 	if (s->is_retiring)
 		s->pool->nretiring--;
 	s->pool = NULL;
+}
+
+void pool_was_let_in(struct pool *pool, uint64_t began_at, uint64_t now)
+{
+	/* One that was on its way when another failed says nothing of those that would come after both. */
+	if (began_at > pool->failed_at)
+		pool->let_in_at = now;
 }
 
 static bool keeps_minimum(const struct pool *pool)
@@ -172,7 +198,7 @@ static void grant(struct pool *pool, struct pool_server *s, struct pool_client *
 	pool_record(pool, LATENCY_WAIT, waited);
 	pool->stats.now.server_assignment_count++;
 	if (s->state != POOL_SERVER_ACTIVE)
-		pool_server_enter(s, POOL_SERVER_ACTIVE);
+		enter(s, POOL_SERVER_ACTIVE);
 }
 
 /* pool_size itself is a bound on those that are there. */
@@ -240,7 +266,7 @@ struct pool_client *pool_release(struct pool_server *s, uint64_t now)
 		return c;
 	}
 	s->idle_since = now;
-	pool_server_enter(s, POOL_SERVER_IDLE);
+	enter(s, POOL_SERVER_IDLE);
 	return NULL;
 }
 
@@ -297,6 +323,18 @@ static bool has_room_in_reserve(const struct pool *pool)
 	return pool_server_count(pool) < pool->settings.size + pool->settings.reserve_size;
 }
 
+static bool is_let_in(const struct pool *pool, uint64_t now)
+{
+	return pool->let_in_at > pool->failed_at && now - pool->let_in_at < PROOF_US && pool->backoff.retry_at == 0;
+}
+
+static unsigned most_connects(const struct pool *pool, uint64_t now)
+{
+	unsigned most = pool->settings.connect_parallel;
+
+	return most > POOL_FIRST_CONNECTS && !is_let_in(pool, now) ? POOL_FIRST_CONNECTS : most;
+}
+
 /* Why the pool opens nothing; NONE: it opens, of the reserve if need be, or wants nothing (then *wants is false). */
 static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, bool *reserve)
 {
@@ -313,7 +351,7 @@ static enum pool_hold judge(const struct pool *pool, uint64_t now, bool *wants, 
 		return HOLD_NONE;
 	if (now < pool->backoff.retry_at)
 		return HOLD_RETRY;
-	if (pool->nservers[POOL_SERVER_NEW] >= pool->settings.connect_parallel)
+	if (pool->nservers[POOL_SERVER_NEW] >= most_connects(pool, now))
 		return HOLD_CONNECTS;
 	if (!is_below_minimum(pool) && !may_hold(pool, pool->nservers[POOL_SERVER_NEW]))
 		return HOLD_POOL_SIZE_MODE;

@@ -21,6 +21,7 @@
 
 struct cap;
 struct database;
+struct pools_in_use;
 struct user;
 struct pool;
 
@@ -65,7 +66,7 @@ struct pool_settings {
 	unsigned size;                   /* 0: no bound */
 	unsigned min_size, reserve_size;
 	bool is_adaptive;                /* pool_size_mode */
-	unsigned connect_parallel;
+	unsigned connect_parallel;       /* see pool_was_let_in() */
 	bool round_robin;
 	unsigned guaranteed_size;        /* never given up to other pools */
 	bool is_forced_user;             /* the pool is kept at min_size even without clients */
@@ -136,11 +137,15 @@ struct pool {
 	bool is_capped;                  /* some bound it shares is set */
 	struct cap_seat seats[CAP_KINDS];
 	struct backoff backoff;          /* after logins that the server refused */
+	uint64_t let_in_at, failed_at;   /* when a login last proved something, and when an attempt last came to nothing */
 	uint64_t wanted_until;           /* clients were sent away for want of a server a moment ago */
 	TAILQ_ENTRY(pool) blocked_link;
 	struct pool_queue *blocked_in;   /* waits for a bound or a host; NULL: does not */
 	struct stats_history stats;
-	struct concurrency concurrency;
+	struct concurrency concurrency;  /* see pool/in_use.h */
+	TAILQ_ENTRY(pool) use_link;
+	struct pools_in_use *use_of;     /* NULL: nobody wants to know */
+	bool is_in_use;
 	unsigned working_size;           /* adaptive: so many servers may be held at a time; 0: all there are */
 	struct adaptive adaptive;
 	struct stats sized_at;           /* when working_size was decided last */
@@ -186,6 +191,17 @@ static inline unsigned pool_held_count(const struct pool *pool)
 void pool_server_join(struct pool *pool, struct pool_server *s, uint64_t now);
 void pool_server_enter(struct pool_server *s, enum pool_server_state state);
 void pool_server_leave(struct pool_server *s, uint64_t now);
+
+/*
+ * A login that began at `began_at` has succeeded. For a second from then on
+ * connect_parallel servers may be NEW at a time: what the first one has proved
+ * of host, user and database holds for those behind it, and who waits need not
+ * go through one login after another. Before that, and after an attempt that
+ * has come to nothing, it is POOL_FIRST_CONNECTS, so that neither a server
+ * that is in trouble nor one that refuses is asked by many at once.
+ */
+#define POOL_FIRST_CONNECTS 4
+void pool_was_let_in(struct pool *pool, uint64_t began_at, uint64_t now);
 
 /*
  * Its time is over. True: it can go. False: the pool is at its minimum, and

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* A pool and its place in its database's table. */
@@ -19,6 +20,7 @@ struct registry {
 	struct database *databases;
 	struct user *users;
 	struct all_pools pools;
+	struct pools_in_use in_use;
 	struct database_pool *turning;   /* the next for which the period of histograms ends; NULL: none */
 	unsigned npools;
 	struct hosts *hosts;
@@ -116,18 +118,20 @@ static struct database *add_database(struct registry *r, struct slice name, cons
 {
 	struct database *db = calloc(1, sizeof(*db));
 
-	if (db != NULL)
-		db->name = atom_get(name);
-	if (db == NULL || db->name == NULL || !bind_hosts(r, db, conf)) {
-		if (db != NULL)
-			atom_unref(&db->name);
+	if (db == NULL)
+		return NULL;
+	db->name = atom_get(name);
+	if (db->name != NULL && bind_hosts(r, db, conf))
+		HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
+	if (!HASH_HAS(db)) {
+		unbind_hosts(db);
+		atom_unref(&db->name);
 		free(db);
 		return NULL;
 	}
 	db->conf = conf;
 	cap_init(&db->cap);
 	set_cap_of_database(r, db);
-	HASH_ADD_KEYPTR(hh, r->databases, db->name->text, db->name->len, db);
 	return db;
 }
 
@@ -159,6 +163,7 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 	r->conf = conf;
 	r->hooks = *hooks;
 	TAILQ_INIT(&r->pools);
+	in_use_init(&r->in_use);
 	cap_init(&r->cap);
 	r->cap.max = (unsigned)conf->s.max_server_connections;
 	add_configured(r);
@@ -170,6 +175,7 @@ static void free_pool(struct registry *r, struct database_pool *dp)
 	dp->pool.user->npools--;
 	r->hooks.on_pool_freed(r->hooks.arg, &dp->pool);
 	pool_unblock(&dp->pool);
+	in_use_leave(&dp->pool);
 	for (size_t i = 0; i < CAP_KINDS; i++)
 		cap_leave(&dp->pool, (enum cap_kind)i);
 	stats_add_history(&dp->pool.database->gone, &dp->pool.stats);
@@ -221,6 +227,11 @@ void registry_free(struct registry *r)
 struct hosts *registry_hosts(const struct registry *r)
 {
 	return r->hosts;
+}
+
+struct pools_in_use *registry_in_use(struct registry *r)
+{
+	return &r->in_use;
 }
 
 struct conf *registry_conf(const struct registry *r)
@@ -346,28 +357,53 @@ struct user *registry_find_user(const struct registry *r, struct slice name)
 	return user;
 }
 
+static struct user *add_user(struct registry *r, struct slice name)
+{
+	struct user *user = calloc(1, sizeof(*user));
+
+	if (user == NULL)
+		return NULL;
+	user->name = atom_get(name);
+	if (user->name != NULL)
+		HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
+	if (HASH_HAS(user))
+		return user;
+	atom_unref(&user->name);
+	free(user);
+	return NULL;
+}
+
 struct user *registry_user(struct registry *r, struct slice name)
 {
 	struct user *user = registry_find_user(r, name);
 
 	if (user != NULL)
 		return user;
-	user = calloc(1, sizeof(*user));
-	if (user != NULL)
-		user->name = atom_get(name);
-	if (user == NULL || user->name == NULL) {
-		free(user);
+	user = add_user(r, name);
+	if (user == NULL)
 		return NULL;
-	}
 	user->conf = conf_find_user(r->conf, name);
 	cap_init(&user->cap);
 	set_cap_of_user(r, user);
-	HASH_ADD_KEYPTR(hh, r->users, user->name->text, user->name->len, user);
 	if (!r->hooks.on_user(r->hooks.arg, user)) {
 		free_user(r, user);
 		return NULL;
 	}
 	return user;
+}
+
+static struct database_pool *add_pool(struct database *db, struct user *user)
+{
+	struct database_pool *dp = calloc(1, sizeof(*dp));
+
+	if (dp == NULL)
+		return NULL;
+	dp->key = user;
+	HASH_ADD_PTR(db->pools, key, dp);
+	if (HASH_HAS(dp))
+		return dp;
+	free(dp);
+	return NULL;
 }
 
 struct pool *registry_pool(struct registry *r, struct database *db, struct user *user)
@@ -381,15 +417,14 @@ struct pool *registry_pool(struct registry *r, struct database *db, struct user 
 	HASH_FIND_PTR(db->pools, &user, dp);
 	if (dp != NULL)
 		return &dp->pool;
-	dp = calloc(1, sizeof(*dp));
+	dp = add_pool(db, user);
 	if (dp == NULL)
 		return NULL;
 	pool_init(&dp->pool, db, user);
+	in_use_join(&r->in_use, &dp->pool, clock_us());
 	cap_join(&db->cap, &dp->pool, CAP_DATABASE);
 	cap_join(&user->cap, &dp->pool, CAP_USER);
 	cap_join(&r->cap, &dp->pool, CAP_ALL);
-	dp->key = user;
-	HASH_ADD_PTR(db->pools, key, dp);
 	TAILQ_INSERT_TAIL(&r->pools, dp, link);
 	r->npools++;
 	user->npools++;

@@ -5,13 +5,14 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/atom.h"
+#include "base/hash.h"
 #include "conf/conf.h"
 #include "net/deadline.h"
 #include "pool/cap.h"
 #include "pool/host.h"
+#include "pool/in_use.h"
 #include "pool/pool.h"
 
 struct database {
@@ -69,6 +70,9 @@ struct conf *registry_conf(const struct registry *r);
 
 /* All hosts that databases name or servers are connected to. */
 struct hosts *registry_hosts(const struct registry *r);
+
+/* Those of its pools that are in use. */
+struct pools_in_use *registry_in_use(struct registry *r);
 
 /* Puts another snapshot in force, taking over its reference. */
 void registry_reload(struct registry *r, struct conf *conf);

@@ -22,20 +22,13 @@ void stmt_ops_fini(struct stmt_ops *ops)
 	stmt_ops_init(ops, ops->all);
 }
 
-struct stmt_op *stmt_ops_at(struct stmt_ops *ops, uint32_t i)
-{
-	return &ops->ring[(ops->head + i) & (ops->cap - 1)];
-}
-
-bool stmt_ops_reserve(struct stmt_ops *ops, uint32_t n)
+bool stmt_ops_grow(struct stmt_ops *ops, uint32_t n)
 {
 	uint32_t cap = ops->cap == 0 ? FIRST_CAP : ops->cap;
 	struct stmt_op *larger;
 
 	while (cap - ops->n < n)
 		cap *= 2;
-	if (cap == ops->cap)
-		return true;
 	larger = malloc(cap * sizeof(*larger));
 	if (larger == NULL)
 		return false;
@@ -136,11 +129,6 @@ bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name)
 		if (stmt_ops_at(ops, i)->kind == STMT_OP_NAMED && stmt_ops_at(ops, i)->name == name)
 			return true;
 	return false;
-}
-
-bool stmt_ops_is_unnamed_uncertain(const struct stmt_ops *ops)
-{
-	return ops->nunnamed > 0 && ops->unnamed_batch != ops->batch;
 }
 
 struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i)

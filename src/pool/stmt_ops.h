@@ -70,13 +70,22 @@ struct stmt_ops {
 void stmt_ops_init(struct stmt_ops *ops, struct stmts *all);
 void stmt_ops_fini(struct stmt_ops *ops);
 
+/* For stmt_ops_reserve(). */
+bool stmt_ops_grow(struct stmt_ops *ops, uint32_t n);
+
 /* Room for n more, so that stmt_ops_push() cannot fail. False: out of memory. */
-bool stmt_ops_reserve(struct stmt_ops *ops, uint32_t n);
+static inline bool stmt_ops_reserve(struct stmt_ops *ops, uint32_t n)
+{
+	return ops->cap - ops->n >= n || stmt_ops_grow(ops, n);
+}
 
 /* A new one at the end, of the batch under way; the caller fills in what is not zero. References become the ring's. */
 struct stmt_op *stmt_ops_push(struct stmt_ops *ops, enum stmt_op_kind kind, uint64_t index);
 
-struct stmt_op *stmt_ops_at(struct stmt_ops *ops, uint32_t i);
+static inline struct stmt_op *stmt_ops_at(const struct stmt_ops *ops, uint32_t i)
+{
+	return &ops->ring[(ops->head + i) & (ops->cap - 1)];
+}
 
 /* The first one is done with: its references are dropped. */
 void stmt_ops_pop(struct stmt_ops *ops);
@@ -107,7 +116,10 @@ bool stmt_ops_awaits_shape(struct stmt_ops *ops, const struct stmt *stmt);
 bool stmt_ops_has_named(struct stmt_ops *ops, const struct atom *name);
 
 /* Whether the unnamed statement is what an earlier batch has made of it, if that succeeds. */
-bool stmt_ops_is_unnamed_uncertain(const struct stmt_ops *ops);
+static inline bool stmt_ops_is_unnamed_uncertain(const struct stmt_ops *ops)
+{
+	return ops->nunnamed > 0 && ops->unnamed_batch != ops->batch;
+}
 
 /* The first that changes the unnamed statement, from the i-th on; NULL: there is none. */
 struct stmt_op *stmt_ops_next_unnamed(struct stmt_ops *ops, uint32_t i);

@@ -1,27 +1,5 @@
 #include "proto/msg.h"
 
-static uint32_t get_u32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-enum peek msg_peek(const uint8_t *p, size_t n, uint32_t max, struct msg *m)
-{
-	uint32_t size;
-
-	if (n < MSG_HEADER_SIZE)
-		return PEEK_SHORT;
-	size = get_u32(p + 1);
-	if (size < 4 || size > max)
-		return PEEK_BAD;
-	n -= MSG_HEADER_SIZE;
-	m->type = (char)p[0];
-	m->len = size - 4;
-	m->have = n < m->len ? (uint32_t)n : m->len;
-	m->body = p + MSG_HEADER_SIZE;
-	return PEEK_OK;
-}
-
 /* The next n bytes, or NULL and a cursor that gives nothing any more. */
 static const uint8_t *take(struct cursor *c, size_t n)
 {
@@ -54,7 +32,7 @@ uint32_t cursor_u32(struct cursor *c)
 {
 	const uint8_t *p = take(c, 4);
 
-	return p != NULL ? get_u32(p) : 0;
+	return p != NULL ? msg_get_u32(p) : 0;
 }
 
 struct slice cursor_bytes(struct cursor *c, size_t n)
@@ -64,7 +42,7 @@ struct slice cursor_bytes(struct cursor *c, size_t n)
 	return p != NULL ? (struct slice){(const char *)p, n} : SLICE_LIT("");
 }
 
-struct slice cursor_string(struct cursor *c)
+struct slice cursor_text(struct cursor *c)
 {
 	size_t left = cursor_left(c);
 	const uint8_t *nul = left > 0 ? memchr(c->p, '\0', left) : NULL;

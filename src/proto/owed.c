@@ -6,6 +6,32 @@
 /* Entries are the types of the messages sent; CopyDone and CopyFail leave a mark that owes nothing. */
 #define COPY_END 'c'
 
+const uint8_t owed_requests[256] = {
+	['P'] = OWED_PARSE,
+	['B'] = OWED_BIND,
+	['C'] = OWED_CLOSE,
+	['D'] = OWED_DESCRIBE,
+	['E'] = OWED_EXECUTE,
+	['Q'] = OWED_QUERY,
+	['F'] = OWED_QUERY,
+	['S'] = OWED_SYNC,
+	[COPY_END] = OWED_UNUSUAL,
+};
+
+const uint8_t owed_replies[256] = {
+	['1'] = OWED_PARSE,
+	['2'] = OWED_BIND,
+	['3'] = OWED_CLOSE,
+	['T'] = OWED_DESCRIBE,
+	['n'] = OWED_DESCRIBE,
+	['C'] = OWED_EXECUTE,
+	['I'] = OWED_EXECUTE,
+	['s'] = OWED_EXECUTE,
+	['Z'] = OWED_QUERY | OWED_SYNC,
+	['E'] = OWED_UNUSUAL,
+	['G'] = OWED_UNUSUAL,
+};
+
 void owed_init(struct owed *o)
 {
 	memset(o, 0, sizeof(*o));
@@ -57,7 +83,7 @@ static void drop_first(struct owed *o, uint32_t count)
 }
 
 /* Marks at the front owe nothing. */
-static void drop_marks(struct owed *o)
+void owed_drop_marks(struct owed *o)
 {
 	while (o->n > 0 && *entry(o, 0) == COPY_END)
 		drop_first(o, 1);
@@ -85,7 +111,7 @@ static bool sent_sync(struct owed *o)
 	return push(o, 'S');
 }
 
-bool owed_sent(struct owed *o, char type)
+bool owed_sent_unusual(struct owed *o, char type)
 {
 	switch (type) {
 	case 'Q':
@@ -193,20 +219,7 @@ static void on_error(struct owed *o)
 
 static bool completes(uint8_t sent, char reply)
 {
-	switch (sent) {
-	case 'P':
-		return reply == '1';
-	case 'B':
-		return reply == '2';
-	case 'C':
-		return reply == '3';
-	case 'D':
-		return reply == 'T' || reply == 'n';
-	case 'E':
-		return reply == 'C' || reply == 'I' || reply == 's';
-	default:
-		return false;
-	}
+	return (owed_requests[sent] & OWED_STEPS & owed_replies[(unsigned char)reply]) != 0;
 }
 
 /* A reply that only the first entry can have caused: everything sent before it has been answered. */
@@ -231,11 +244,11 @@ static bool on_ready(struct owed *o)
 	return o->is_unsure;
 }
 
-bool owed_reply(struct owed *o, char type)
+bool owed_reply_unusual(struct owed *o, char type)
 {
 	bool ok = true;
 
-	drop_marks(o);
+	owed_drop_marks(o);
 	if (o->n > 0 && is_answer(*entry(o, 0), type))
 		o->is_unsure = o->is_lost;
 	switch (type) {
@@ -256,6 +269,6 @@ bool owed_reply(struct owed *o, char type)
 		if (o->n > 0 && completes(*entry(o, 0), type))
 			drop_first(o, 1);
 	}
-	drop_marks(o);
+	owed_drop_marks(o);
 	return ok;
 }

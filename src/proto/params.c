@@ -1,8 +1,8 @@
 #include "proto/params.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "proto/out.h"
 
 static const char *const always[] = {
@@ -80,7 +80,7 @@ int params_find(const struct params *p, struct slice name)
 	return -1;
 }
 
-/* The set with these values, whose references it takes over. */
+/* The set with these values, whose references it takes over; NULL, and they are the caller's, when out of memory. */
 static struct paramset *intern(struct params *p, struct atom **values)
 {
 	size_t size = p->n * sizeof(values[0]);
@@ -99,7 +99,10 @@ static struct paramset *intern(struct params *p, struct atom **values)
 	s->refs = 1;
 	memcpy(s->values, values, size);
 	HASH_ADD_KEYPTR(hh, p->sets, s->values, size, s);
-	return s;
+	if (HASH_HAS(s))
+		return s;
+	free(s);
+	return NULL;
 }
 
 struct paramset *paramset_empty(struct params *p)

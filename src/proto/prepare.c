@@ -1,5 +1,8 @@
 #include "proto/prepare.h"
 
+#include <endian.h>
+#include <string.h>
+
 #include "proto/out.h"
 
 static bool has_kind(const struct msg *m)
@@ -41,14 +44,31 @@ static void out_header(struct strbuf *b, char type, size_t len)
 	out_u32(b, (uint32_t)(len + sizeof(uint32_t)));
 }
 
+static char *put_string(char *p, struct slice s)
+{
+	memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
+	return p + s.n + 1;
+}
+
+/* On the way of each Bind: in one go. */
 void prepare_out_head(struct strbuf *b, const struct msg *m, const struct prepare_head *h, struct slice statement)
 {
-	out_header(b, m->type, m->len - h->statement.n + statement.n);
+	size_t head = MSG_HEADER_SIZE + h->size - h->statement.n + statement.n;
+	uint32_t len = htobe32((uint32_t)(sizeof(len) + m->len - h->statement.n + statement.n));
+	char *p = strbuf_reserve(b, head);
+
+	if (p == NULL)
+		return;
+	*p++ = m->type;
+	memcpy(p, &len, sizeof(len));
+	p += sizeof(len);
 	if (has_kind(m))
-		strbuf_add_char(b, h->kind);
+		*p++ = h->kind;
 	if (m->type == 'B')
-		out_slice_string(b, h->portal);
-	out_slice_string(b, statement);
+		p = put_string(p, h->portal);
+	put_string(p, statement);
+	b->n += head;
 }
 
 void prepare_out_parse_head(struct strbuf *b, struct slice statement, size_t rest)

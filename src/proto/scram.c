@@ -5,10 +5,10 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
-#include <openssl/sha.h>
 #include <stringprep.h>
+
+#include "base/digest.h"
+#include "base/sys.h"
 
 #define NONCE_SIZE 18                   /* random bytes, as PostgreSQL; 24 characters */
 #define CHANNEL_FLAG "p=tls-server-end-point"
@@ -37,27 +37,29 @@ static int base64_digit(char c)
 /* Strict: padded, no blanks. (EVP_DecodeBlock() skips blanks and does not say how long the result is.) */
 static bool base64_decode(struct slice text, uint8_t *out, size_t max, size_t *len)
 {
-	uint32_t bits = 0;
-	size_t pad = 0, n = 0;
+	size_t pad = 0, n;
 
 	if (text.n == 0 || text.n % 4 != 0)
 		return false;
 	while (pad < 2 && text.p[text.n - 1 - pad] == '=')
 		pad++;
-	if (text.n / 4 * 3 - pad > max)
+	n = text.n / 4 * 3 - pad;
+	if (n > max)
 		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		int digit = i < text.n - pad ? base64_digit(text.p[i]) : 0;
-
-		if (digit < 0)
-			return false;
-		bits = bits << 6 | (uint32_t)digit;
-		for (int shift = 16; i % 4 == 3 && shift >= 0; shift -= 8) {
-			if (n < text.n / 4 * 3 - pad)
-				out[n++] = (uint8_t)(bits >> shift);
-		}
-	}
 	*len = n;
+	for (; text.n > 0; text.p += 4, text.n -= 4) {
+		uint32_t bits = 0;
+
+		for (size_t i = 0; i < 4; i++) {
+			int digit = i + pad < text.n ? base64_digit(text.p[i]) : 0;
+
+			if (digit < 0)
+				return false;
+			bits = bits << 6 | (uint32_t)digit;
+		}
+		for (int shift = 16; shift >= 0 && n > 0; shift -= 8, n--)
+			*out++ = (uint8_t)(bits >> shift);
+	}
 	return true;
 }
 
@@ -70,12 +72,12 @@ static bool key_decode(struct slice text, uint8_t key[SCRAM_KEY_SIZE])
 
 static bool hmac(const uint8_t key[SCRAM_KEY_SIZE], struct slice text, uint8_t out[SCRAM_KEY_SIZE])
 {
-	return HMAC(EVP_sha256(), key, SCRAM_KEY_SIZE, (const unsigned char *)text.p, text.n, out, NULL) != NULL;
+	return digest_hmac_sha256((struct slice){(const char *)key, SCRAM_KEY_SIZE}, text, out);
 }
 
-static void hash(const uint8_t key[SCRAM_KEY_SIZE], uint8_t out[SCRAM_KEY_SIZE])
+static bool hash(const uint8_t key[SCRAM_KEY_SIZE], uint8_t out[SCRAM_KEY_SIZE])
 {
-	SHA256(key, SCRAM_KEY_SIZE, out);
+	return digest_sha256((struct slice){(const char *)key, SCRAM_KEY_SIZE}, out);
 }
 
 static void xor(uint8_t to[SCRAM_KEY_SIZE], const uint8_t with[SCRAM_KEY_SIZE])
@@ -92,13 +94,13 @@ static bool has_nul(struct slice text)
 static void wipe(struct strbuf *b)
 {
 	if (b->p != NULL)
-		OPENSSL_cleanse(b->p, b->cap);
+		sys_wipe(b->p, b->cap);
 	strbuf_fini(b);
 }
 
 void scram_keys_fini(struct scram_keys *k)
 {
-	OPENSSL_cleanse(k, sizeof(*k));
+	sys_wipe(k, sizeof(*k));
 }
 
 /* Cuts up to `end` off *rest; false if it is not in there. */
@@ -178,7 +180,7 @@ static char *saslprep(const uint32_t *from, size_t n)
 	memcpy(text, from, n * sizeof(*text));
 	if (stringprep_4i(text, &n, room, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep) == STRINGPREP_OK && n > 0)
 		prepared = stringprep_ucs4_to_utf8(text, (ssize_t)n, NULL, NULL);
-	OPENSSL_cleanse(text, room * sizeof(*text));
+	sys_wipe(text, room * sizeof(*text));
 	free(text);
 	return prepared;
 }
@@ -203,7 +205,7 @@ static char *prepare_password(struct slice raw)
 	if (decoded == NULL)
 		return NULL;
 	prepared = saslprep(decoded, n);
-	OPENSSL_cleanse(decoded, n * sizeof(*decoded));
+	sys_wipe(decoded, n * sizeof(*decoded));
 	free(decoded);
 	return prepared;
 }
@@ -219,7 +221,7 @@ static bool salt_password(struct slice password, const struct scram_keys *k, uin
 	     PKCS5_PBKDF2_HMAC(password.p, (int)password.n, k->salt, (int)k->salt_len, k->iterations, EVP_sha256(),
 			       SCRAM_KEY_SIZE, salted) == 1;
 	if (prepared != NULL) {
-		OPENSSL_cleanse(prepared, password.n);
+		sys_wipe(prepared, password.n);
 		free(prepared);
 	}
 	return ok;
@@ -237,14 +239,12 @@ bool scram_keys_derive(struct scram_keys *k, struct slice password, struct slice
 	k->salt_len = salt.n;
 	k->iterations = iterations;
 	ok = salt_password(password, k, salted) && hmac(salted, SLICE_LIT("Client Key"), k->client_key) &&
-	     hmac(salted, SLICE_LIT("Server Key"), k->server_key);
-	if (ok) {
-		hash(k->client_key, k->stored_key);
+	     hmac(salted, SLICE_LIT("Server Key"), k->server_key) && hash(k->client_key, k->stored_key);
+	if (ok)
 		k->has_client_key = true;
-	} else {
+	else
 		scram_keys_fini(k);
-	}
-	OPENSSL_cleanse(salted, sizeof(salted));
+	sys_wipe(salted, sizeof(salted));
 	return ok;
 }
 
@@ -253,14 +253,12 @@ bool scram_keys_same_salt(const struct scram_keys *k, struct slice salt, int ite
 	return k->iterations == iterations && slice_eq((struct slice){(const char *)k->salt, k->salt_len}, salt);
 }
 
-static bool make_nonce(char nonce[64])
+static void make_nonce(char nonce[64])
 {
 	uint8_t raw[NONCE_SIZE];
 
-	if (RAND_bytes(raw, sizeof(raw)) != 1)
-		return false;
+	sys_random(raw, sizeof(raw));
 	EVP_EncodeBlock((unsigned char *)nonce, raw, sizeof(raw));
-	return true;
 }
 
 /*
@@ -313,11 +311,11 @@ static bool nonce_is_sound(struct slice nonce)
 	return nonce.n > 0 && nonce.n <= SCRAM_NONCE_MAX;
 }
 
-bool scram_server_init(struct scram_server *s, const struct scram_keys *verifier)
+void scram_server_init(struct scram_server *s, const struct scram_keys *verifier)
 {
 	memset(s, 0, sizeof(*s));
 	s->keys = *verifier;
-	return make_nonce(s->nonce);
+	make_nonce(s->nonce);
 }
 
 void scram_server_fini(struct scram_server *s)
@@ -325,7 +323,7 @@ void scram_server_fini(struct scram_server *s)
 	wipe(&s->binding);
 	wipe(&s->auth_message);
 	wipe(&s->full_nonce);
-	OPENSSL_cleanse(s, sizeof(*s));
+	sys_wipe(s, sizeof(*s));
 }
 
 /* The text of c=: it repeats the header of client-first and adds the channel's data when it is bound. */
@@ -434,8 +432,7 @@ static bool proof_is_right(const struct scram_server *s, uint8_t proof[SCRAM_KEY
 	if (!hmac(s->keys.stored_key, strbuf_slice(&s->auth_message), signature))
 		return false;
 	xor(proof, signature);
-	hash(proof, hashed);
-	return CRYPTO_memcmp(hashed, s->keys.stored_key, SCRAM_KEY_SIZE) == 0;
+	return hash(proof, hashed) && CRYPTO_memcmp(hashed, s->keys.stored_key, SCRAM_KEY_SIZE) == 0;
 }
 
 enum scram_result scram_server_final(struct scram_server *s, struct slice client_final, struct strbuf *out)
@@ -459,14 +456,14 @@ enum scram_result scram_server_final(struct scram_server *s, struct slice client
 	base64_add(out, signature, sizeof(signature));
 	result = SCRAM_OK;
 out:
-	OPENSSL_cleanse(proof, sizeof(proof));
+	sys_wipe(proof, sizeof(proof));
 	return result;
 }
 
-bool scram_client_init(struct scram_client *c)
+void scram_client_init(struct scram_client *c)
 {
 	memset(c, 0, sizeof(*c));
-	return make_nonce(c->nonce);
+	make_nonce(c->nonce);
 }
 
 void scram_client_fini(struct scram_client *c)
@@ -474,7 +471,7 @@ void scram_client_fini(struct scram_client *c)
 	wipe(&c->binding);
 	wipe(&c->auth_message);
 	wipe(&c->full_nonce);
-	OPENSSL_cleanse(c, sizeof(*c));
+	sys_wipe(c, sizeof(*c));
 }
 
 static struct slice own_gs2_header(enum scram_binding binding)
@@ -547,7 +544,7 @@ enum scram_result scram_client_final(struct scram_client *c, const struct scram_
 	strbuf_add(out, message->p + unproven, message->n - unproven);
 	strbuf_add_str(out, ",p=");
 	base64_add(out, proof, sizeof(proof));
-	OPENSSL_cleanse(proof, sizeof(proof));
+	sys_wipe(proof, sizeof(proof));
 	return SCRAM_OK;
 }
 

@@ -86,8 +86,7 @@ struct scram_server {
 	struct strbuf full_nonce;
 };
 
-/* False without randomness; fini is needed all the same. */
-bool scram_server_init(struct scram_server *s, const struct scram_keys *verifier);
+void scram_server_init(struct scram_server *s, const struct scram_keys *verifier);
 void scram_server_fini(struct scram_server *s);
 
 /* Reads client-first and appends server-first to out. OK or MALFORMED, also for what does not fit s->channel. */
@@ -109,7 +108,7 @@ struct scram_client {
 	struct strbuf full_nonce;
 };
 
-bool scram_client_init(struct scram_client *c);
+void scram_client_init(struct scram_client *c);
 void scram_client_fini(struct scram_client *c);
 
 /* Appends client-first: no user name (PostgreSQL has it from the StartupMessage). */

@@ -55,7 +55,9 @@ static bool is_blank(char c)
 
 static char fold(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c - 'A' + 'a');
+	return c;
 }
 
 static bool is_digit(char c)
@@ -331,12 +333,16 @@ static void set_name(struct sql *sql, struct slice raw, bool is_quoted)
 	size_t n = 0;
 
 	for (size_t i = 0; i < raw.n && n < sizeof(room); i++) {
-		room[n++] = is_quoted ? raw.p[i] : fold(raw.p[i]);
+		if (is_quoted)
+			room[n++] = raw.p[i];
+		else
+			room[n++] = fold(raw.p[i]);
 		if (is_quoted && raw.p[i] == '"')
 			i++;
 	}
 	if (n == sizeof(room))
 		n = cut_length(room);
+	/* cppcheck-suppress uninitvar */
 	memcpy(sql->name, room, n);
 	sql->name[n] = '\0';
 	sql->name_len = (uint8_t)n;
@@ -417,7 +423,7 @@ static bool may_begin(const struct lexer *l, const char *word)
 	return true;
 }
 
-bool sql_is_candidate(const char *p, size_t n)
+bool sql_may_begin_so(const char *p, size_t n)
 {
 	struct lexer l = lexer_of(p, n);
 

@@ -33,11 +33,21 @@ struct sql {
 	size_t end;                    /* behind the last word: without semicolon, blanks and comments at the end */
 };
 
+/* For sql_is_candidate(). */
+bool sql_may_begin_so(const char *p, size_t n);
+
 /*
  * Whether a text, of which the first n bytes are here, may be one of these
  * statements: a look at its first word, for the hot path. False is certain.
  */
-bool sql_is_candidate(const char *p, size_t n);
+static inline bool sql_is_candidate(const char *p, size_t n)
+{
+	/* The letter that most texts begin with is none of theirs: P, E, D. */
+	unsigned letter = n == 0 ? UINT32_MAX : ((unsigned)(unsigned char)*p | 0x20) - 'a';
+	const uint32_t theirs = UINT32_C(1) << ('p' - 'a') | UINT32_C(1) << ('e' - 'a') | UINT32_C(1) << ('d' - 'a');
+
+	return (letter > 'z' - 'a' || (theirs >> letter & 1) != 0) && sql_may_begin_so(p, n);
+}
 
 /*
  * Reads a whole text. With standard_conforming_strings off, a backslash in

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "pool/capacity_rule.h"
 #include "report/subjects.h"
 #include "session/capacity.h"
@@ -85,10 +86,10 @@ const struct table table_capacity = TABLE_IN_PIECES("CAPACITY", capacity_columns
 	X(user, TEXT, cell_slice(s->user))                                                   \
 	X(pool_size, INT4, cell_number(p->settings.size))                                    \
 	X(working_size, INT4, p->working_size == 0 ? cell_null() : cell_number(p->working_size)) \
-	X(samples, INT4, cell_number(p->concurrency.nsamples))                               \
-	X(waited, INT4, cell_number(p->concurrency.nwaited))                                 \
-	X(held_mean, TEXT, cell_slice(print_hundredths(concurrency_mean(&p->concurrency), room, sizeof(room)))) \
-	X(held_p99, INT4, cell_number(concurrency_p99(&p->concurrency)))                     \
+	X(samples, INT4, cell_number(c.nsamples))                                            \
+	X(waited, INT4, cell_number(c.nwaited))                                              \
+	X(held_mean, TEXT, cell_slice(print_hundredths(concurrency_mean(&c), room, sizeof(room))))  \
+	X(held_p99, INT4, cell_number(concurrency_p99(&c)))                                  \
 	X(recommended_pool_size, INT4, recommended == 0 ? cell_null() : cell_number(recommended))
 
 static struct slice print_hundredths(unsigned hundredths, char *room, size_t n)
@@ -164,12 +165,14 @@ static bool tell_pool(const struct report *r, struct row_sink *sink, const struc
 {
 	const struct sharing_sink *sharing = (const struct sharing_sink *)sink;
 	const struct pool *p = s->pool;
+	struct concurrency c;
 	unsigned recommended;
 	char room[CELL_ROOM];
 
 	(void)r;
 	if (p == NULL)
 		return true;
+	c = in_use_concurrency(p, clock_us());
 	recommended = recommended_size(sharing->shares, p);
 	sharing->to->on_row(sharing->to, (const struct cell[]){CAPACITY_POOLS_COLUMNS(TABLE_CELL)});
 	return true;

@@ -32,6 +32,7 @@ static bool errors_rows(const struct report *r, struct row_sink *sink)
 
 	for (unsigned i = 0; i < errors->n; i++)
 		order[i] = &errors->groups[i];
+	/* cppcheck-suppress uninitvar */
 	qsort(order, errors->n, sizeof(order[0]), by_last);
 	for (unsigned i = 0; i < errors->n; i++) {
 		const struct error_group *g = order[i];

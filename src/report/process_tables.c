@@ -202,12 +202,15 @@ static int64_t microseconds(const struct timeval *t)
 static void read_memory(long long *size, long long *resident)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
+	char line[128], *rest;
 
 	*size = *resident = 0;
 	if (f == NULL)
 		return;
-	if (fscanf(f, "%lld %lld", size, resident) != 2)
-		*size = *resident = 0;
+	if (fgets(line, sizeof(line), f) != NULL) {
+		*size = strtoll(line, &rest, 10);
+		*resident = strtoll(rest, NULL, 10);
+	}
 	fclose(f);
 }
 

@@ -1,10 +1,9 @@
 #include "session/cancel_key.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/sys.h"
 #include "session/client.h"
 #include "session/hub.h"
@@ -68,12 +67,13 @@ void cancel_key_make(struct client *c)
 size_t cancel_key_print(const struct client *c, uint8_t room[CANCEL_KEY_LONG])
 {
 	const struct cancel_secret *secret = &c->hub->cancel_secret;
-	uint8_t tail[EVP_MAX_MD_SIZE] = {0};
+	uint8_t tail[DIGEST_SHA256_SIZE] = {0};
 
 	memcpy(room, c->cancel_key, CANCEL_KEY_SHORT);
 	if (!c->has_long_key)
 		return CANCEL_KEY_SHORT;
-	HMAC(EVP_sha256(), secret->tail, sizeof(secret->tail), c->cancel_key, CANCEL_KEY_SHORT, tail, NULL);
+	digest_hmac_sha256((struct slice){(const char *)secret->tail, sizeof(secret->tail)},
+			   (struct slice){(const char *)c->cancel_key, CANCEL_KEY_SHORT}, tail);
 	memcpy(room + CANCEL_KEY_SHORT, tail, CANCEL_KEY_LONG - CANCEL_KEY_SHORT);
 	return CANCEL_KEY_LONG;
 }

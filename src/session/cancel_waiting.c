@@ -19,7 +19,7 @@ static size_t first_request(const uint8_t *p, size_t n)
 			return is_first ? pos : 0;
 		if (m.type == 'S')
 			return is_first ? 0 : pos;
-		if (memchr("PBDECH", m.type, 6) == NULL)
+		if (m.type == '\0' || strchr("PBDECH", m.type) == NULL)
 			return 0;
 	}
 	return 0;

@@ -275,10 +275,13 @@ static void on_again(EV_P_ ev_timer *timer, int events)
 	capacity_ask(timer->data);
 }
 
-/* Not for a connection that is on its way, a RESUME, or a host that is down: more servers would be of use. */
-static bool is_waited_for(const struct pool *pool)
+static void await_full_second(struct hub *hub)
 {
-	return pool->nwaiting > 0 && !pool->is_paused && pool_open_count(pool) > 0 && pool->nservers[POOL_SERVER_NEW] == 0;
+	ev_timer *timer = &hub->capacity.sample;
+
+	ev_now_update(hub->loop->ev);
+	ev_timer_set(timer, (double)(CLOCK_SECOND - clock_us() % CLOCK_SECOND) / CLOCK_SECOND, 0.);
+	ev_timer_start(hub->loop->ev, timer);
 }
 
 static void on_sample(EV_P_ ev_timer *timer, int events)
@@ -287,14 +290,36 @@ static void on_sample(EV_P_ ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
-	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL; p = registry_next_pool(hub->registry, p))
-		concurrency_note(&p->concurrency, pool_held_count(p), is_waited_for(p));
+	if (in_use_sample(registry_in_use(hub->registry), clock_us()))
+		await_full_second(hub);
 }
 
-static void start(struct hub *hub, ev_timer *timer, void (*fn)(EV_P_ ev_timer *, int), uint64_t interval_us)
+static void on_first_in_use(void *arg)
 {
+	struct hub *hub = arg;
+
+	if (!ev_is_active(&hub->capacity.sample))
+		await_full_second(hub);
+}
+
+static void sample_from_now_on(struct hub *hub)
+{
+	struct pools_in_use *in_use = registry_in_use(hub->registry);
+
+	if (in_use->on_first != NULL)
+		return;
+	ev_init(&hub->capacity.sample, on_sample);
+	hub->capacity.sample.data = hub;
+	in_use->on_first = on_first_in_use;
+	in_use->arg = hub;
+}
+
+static void ask_every(struct hub *hub, uint64_t interval_us)
+{
+	ev_timer *timer = &hub->capacity.again;
+
 	ev_timer_stop(hub->loop->ev, timer);
-	ev_init(timer, fn);
+	ev_init(timer, on_again);
 	timer->data = hub;
 	timer->repeat = (double)interval_us / CLOCK_SECOND;
 	if (interval_us > 0)
@@ -317,9 +342,8 @@ void capacity_set_up(struct hub *hub)
 {
 	uint64_t interval = (uint64_t)hub_settings(hub)->capacity_check_interval;
 
-	start(hub, &hub->capacity.again, on_again, interval);
-	if (!ev_is_active(&hub->capacity.sample))
-		start(hub, &hub->capacity.sample, on_sample, CLOCK_SECOND);
+	ask_every(hub, interval);
+	sample_from_now_on(hub);
 	forget_what_was_told(hub);
 	if (interval > 0)
 		capacity_ask(hub);
@@ -328,5 +352,6 @@ void capacity_set_up(struct hub *hub)
 void capacity_stop(struct hub *hub)
 {
 	ev_timer_stop(hub->loop->ev, &hub->capacity.again);
+	registry_in_use(hub->registry)->on_first = NULL;
 	ev_timer_stop(hub->loop->ev, &hub->capacity.sample);
 }

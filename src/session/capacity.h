@@ -8,7 +8,8 @@
  * auth_file whose password it has in the clear. A host whose state has changed
  * is a line in the log; after a reload, so is each that is not well.
  *
- * Once a second it is noted how many servers of each pool clients hold.
+ * Each full second it is noted how many servers of each pool clients hold,
+ * while there are such pools (pool/in_use.h).
  *
  * Of the hub, only the loop, the resolver and the registry are needed; one
  * without servers of its own does not know whose the connections in use are.

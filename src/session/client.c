@@ -243,29 +243,28 @@ static const struct conn_ops ops = {
 	.on_buried = on_buried,
 };
 
-void client_accept(struct hub *hub, int fd, bool is_unix)
+void client_accept(struct hub *hub, const struct accepted *accepted)
 {
 	struct client *c = slab_take(hub->clients);
-	struct addr own_end;
 
 	if (c == NULL) {
-		close(fd);
+		close(accepted->fd);
 		return;
 	}
 	c->hub = hub;
 	c->id = ++hub->last_id;
 	c->connected_at = c->request_at = clock_us();
-	c->is_unix = is_unix;
+	c->is_unix = accepted->is_unix;
 	c->params = paramset_ref(hub->no_params);
-	addr_of_peer(&c->peer, fd);
-	addr_of_self(&own_end, fd);
-	c->own_end = addrbook_note(&hub->own_ends, &own_end);
-	if (!is_unix)
-		tcp_apply(fd, &hub->tcp);
+	c->peer = accepted->peer;
+	c->own_end = addrbook_note(&hub->own_ends, &accepted->own_end);
+	if (!c->is_unix)
+		tcp_apply_accepted(accepted, &hub->tcp);
 	hub->nlogins++;
-	conn_open(&c->conn, hub->loop, fd, &ops);
+	conn_open(&c->conn, hub->loop, accepted->fd, &ops);
 	if (hub->tls.clients != NULL)
 		conn_sniff(&c->conn);
+	conn_read_soon(&c->conn);
 	client_enter(c, CLIENT_STARTUP);
 	client_log_line(c, (struct log_line){.level = LOG_LEVEL_DEBUG, .kind = LOG_CONNECTION}, "got connection");
 }
@@ -445,15 +444,9 @@ static void close_with_text(struct client *c, enum close_reason why, const char 
 	destroy(c, why);
 }
 
-/* The reason's text with the subject in the place of %s. */
-static void compose(struct strbuf *text, const char *pattern, const char *subject)
+/* The reason's text with the subject in the place of %s, which is the hole. */
+static void compose(struct strbuf *text, const char *pattern, const char *hole, const char *subject)
 {
-	const char *hole = strstr(pattern, "%s");
-
-	if (hole == NULL) {
-		strbuf_add_str(text, pattern);
-		return;
-	}
 	strbuf_add(text, pattern, (size_t)(hole - pattern));
 	strbuf_add_str(text, subject == NULL ? "" : subject);
 	strbuf_add_str(text, hole + 2);
@@ -465,10 +458,15 @@ void client_close_hint(struct client *c, enum close_reason why, const char *subj
 	const struct close_reason_info *info = &close_reasons[why];
 	const struct close_error e = {
 		.sqlstate = info->sqlstate, .detail = detail, .hint = hint == NULL ? info->hint : hint};
+	const char *hole = strstr(info->text, "%s");
 	struct strbuf text;
 
+	if (hole == NULL) {
+		close_with_text(c, why, info->text, &e, false);
+		return;
+	}
 	strbuf_init(&text);
-	compose(&text, info->text, subject);
+	compose(&text, info->text, hole, subject);
 	close_with_text(c, why, text.failed ? info->text : text.p, &e, false);
 	strbuf_fini(&text);
 }

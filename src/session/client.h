@@ -56,20 +56,20 @@ struct client {
 	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */
 	uint8_t replication;             /* enum replication: what it asked for */
-	bool is_admin;                   /* on the console: may do everything */
-	bool is_unix;
 	uint8_t nrequests;               /* for encryption, so far */
-	bool is_direct_tls;              /* began with the handshake, without SSLRequest */
-	bool is_counted;                 /* in hub->nclients */
-	bool has_long_key;               /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
-	bool is_mid_message;             /* its server was lost in the middle of a message to it */
-	bool is_latecomer;               /* has logged in during a drain */
-	bool is_leaving;                 /* a drain: what it asks for next is answered with the end */
+	bool is_admin : 1;               /* on the console: may do everything */
+	bool is_unix : 1;
+	bool is_direct_tls : 1;          /* began with the handshake, without SSLRequest */
+	bool is_counted : 1;             /* in hub->nclients */
+	bool has_long_key : 1;           /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
+	bool is_mid_message : 1;         /* its server was lost in the middle of a message to it */
+	bool is_latecomer : 1;           /* has logged in during a drain */
+	bool is_leaving : 1;             /* a drain: what it asks for next is answered with the end */
 	uint8_t own_end;                 /* the address it has connected to, in hub->own_ends; 0: it is not there */
 };
 
 /* Takes over an accepted socket. */
-void client_accept(struct hub *hub, int fd, bool is_unix);
+void client_accept(struct hub *hub, const struct accepted *accepted);
 
 void client_enter(struct client *c, enum client_state state);
 

@@ -107,11 +107,17 @@ static void send_out(struct client *c, struct strbuf *out)
 
 /* ------------------------------------------------------------------ secrets */
 
+/* An md5 exchange becomes one where a verifier is stored. */
+static bool may_speak_scram(const struct client *c)
+{
+	return c->login->type == AUTH_TYPE_SCRAM_SHA_256 || c->login->type == AUTH_TYPE_MD5;
+}
+
 static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 {
 	const struct settings *s = hub_settings(c->hub);
 	uint8_t end_point[TLS_END_POINT_MAX];
-	size_t bound = c->conn.tls == NULL ? 0 : tls_end_point(c->conn.tls, end_point);
+	size_t bound = may_speak_scram(c) && c->conn.tls != NULL ? tls_end_point(c->conn.tls, end_point) : 0;
 	const struct client_auth_params params = {
 		.type = c->login->type,
 		.user = atom_slice(c->login->user),
@@ -131,6 +137,8 @@ static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
+	if (c->login->type == AUTH_TYPE_PLAIN)
+		conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	step = client_auth_start(c->login->auth, &out);
 	send_out(c, &out);
@@ -256,6 +264,7 @@ static void begin_external(struct client *c, enum external_kind kind, const char
 	c->login->is_external = true;
 	c->login->kind = kind;
 	c->login->target = strdup(target);
+	conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	out_auth(&out, 3);
 	send_out(c, &out);
@@ -465,6 +474,8 @@ size_t client_authenticate_bytes(struct client *c, const uint8_t *p, size_t n)
 	}
 	if (m.have < m.len)
 		return 0;
+	/* Asked for once: what follows is no secret, and this still is wiped. */
+	conn_expect_secret(&c->conn, false);
 	take_message(c, &m);
 	return c->state == CLIENT_CLOSED ? CONN_CLOSED : MSG_HEADER_SIZE + m.len;
 }

@@ -67,20 +67,24 @@ static bool acquire(struct client *c)
 	return false;
 }
 
+static void begin_query(struct server *s)
+{
+	s->query_at = clock_us();
+	timeouts_query_begins(s);
+	if (s->xact_at == 0) {
+		s->xact_at = s->query_at;
+		s->has_replied = false;
+	}
+}
+
 /* A message is on its way: the clocks and counters. */
-static void note_begun(struct client *c, char type)
+static inline void note_begun(struct client *c, char type)
 {
 	struct server *s = c->server;
 
 	/* What is left of a COPY that has failed is no query: nothing answers it. */
-	if (s->query_at == 0 && !owed_is_clear(&s->owed)) {
-		s->query_at = clock_us();
-		timeouts_query_begins(s);
-		if (s->xact_at == 0) {
-			s->xact_at = s->query_at;
-			s->has_replied = false;
-		}
-	}
+	if (s->query_at == 0 && !owed_is_clear(&s->owed))
+		begin_query(s);
 	if (type == 'P')
 		client_pool(c)->stats.now.client_parse_count++;
 	else if (type == 'B')
@@ -88,7 +92,7 @@ static void note_begun(struct client *c, char type)
 }
 
 /* Notes what the server will owe for a message. False: no memory for it, both are closed. */
-static bool note_sent(struct client *c, char type)
+static inline bool note_sent(struct client *c, char type)
 {
 	if (c->replication != REPLICATION_NONE) {
 		replication_note_sent(c->server, type);
@@ -105,13 +109,13 @@ static bool note_sent(struct client *c, char type)
 enum verdict { GO_ON, TAKEN, STOP, GONE };
 
 /* A message that passes as it is. */
-static enum verdict pass_on(struct client *c, char type)
+static inline enum verdict pass_on(struct client *c, char type)
 {
 	return note_sent(c, type) ? GO_ON : GONE;
 }
 
 /* The same of a client whose prepared statements follow it, for any message that the server runs. */
-static enum verdict pass_tracked(struct client *c, const struct msg *m, struct request_pass *pass)
+static inline enum verdict pass_tracked(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	enum verdict verdict = TAKEN;
 
@@ -135,20 +139,18 @@ static enum verdict pass_tracked(struct client *c, const struct msg *m, struct r
 	return verdict;
 }
 
-static enum verdict prepare_forward(struct client *c, const struct msg *m, struct request_pass *pass)
+static inline enum verdict prepare_forward(struct client *c, const struct msg *m, struct request_pass *pass)
 {
-	bool is_tracked = c->replication == REPLICATION_NONE && prepared_is_tracked(c);
-
 	if (m->type == 'Q' && hub_settings(c->hub)->disable_pqexec) {
 		pass_flush(pass);
 		client_close(c, CLOSE_PQEXEC_DISALLOWED);
 		return GONE;
 	}
-	if (is_tracked && !prepared_can_read(c, m))
+	if (pass->is_tracked && !prepared_can_read(c, m))
 		return STOP;
 	if (c->server == NULL && !acquire(c))
 		return c->state == CLIENT_CLOSED ? GONE : STOP;
-	return is_tracked ? pass_tracked(c, m, pass) : pass_on(c, m->type);
+	return pass->is_tracked ? pass_tracked(c, m, pass) : pass_on(c, m->type);
 }
 
 /* It was to leave, and asks for something more: see session/drain.h. */
@@ -160,7 +162,7 @@ static enum verdict answer_with_end(struct client *c, struct request_pass *pass)
 }
 
 /* Whether the message may be forwarded, after what it takes for that. */
-static enum verdict prepare(struct client *c, const struct msg *m, struct request_pass *pass)
+static inline enum verdict prepare(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	switch (client_rule(m->type)) {
 	case REQUEST_FORWARD:
@@ -180,7 +182,7 @@ static enum verdict prepare(struct client *c, const struct msg *m, struct reques
 }
 
 /* The body of a message, as far as it is here. Without a server (left-over COPY data) it is dropped. */
-static void pass_body(struct client *c, struct request_pass *pass)
+static inline void pass_body(struct client *c, struct request_pass *pass)
 {
 	size_t left = pass->n - pass->pos, here = left < c->remain ? left : c->remain;
 
@@ -222,8 +224,8 @@ static bool pass_messages(struct client *c, struct request_pass *pass)
 		case GO_ON:
 			break;
 		}
-		pass->pos += MSG_HEADER_SIZE;
-		c->remain = m.len;
+		pass->pos += MSG_HEADER_SIZE + m.have;
+		c->remain = m.len - m.have;
 		if (c->server == NULL)
 			pass->run = pass->pos;
 	}
@@ -247,6 +249,7 @@ size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
 		return 0;
 	}
 	pass_begin(&pass, c, p, n);
+	pass.is_tracked = c->replication == REPLICATION_NONE && prepared_is_tracked(c);
 	if (!pass_messages(c, &pass))
 		return CONN_CLOSED;
 	if (c->server != NULL)

@@ -113,21 +113,32 @@ static bool take_params(struct client *c, const struct startup *s)
 	return true;
 }
 
-static struct slice find_param(const struct startup *s, const char *wanted)
+/* What decides how the other parameters are taken; of each the last one counts, and p of those that are not there is NULL. */
+struct first_params {
+	struct slice user, database, replication;
+};
+
+static struct first_params find_first(const struct startup *s)
 {
 	struct cursor cursor = startup_params(s);
-	struct slice name, value, found = {NULL, 0};
+	struct first_params found = {0};
+	struct slice name, value;
 
-	while (startup_next_param(&cursor, &name, &value))
-		if (slice_is(name, wanted))
-			found = value;
+	while (startup_next_param(&cursor, &name, &value)) {
+		if (slice_is(name, "user"))
+			found.user = value;
+		else if (slice_is(name, "database"))
+			found.database = value;
+		else if (slice_is(name, "replication"))
+			found.replication = value;
+	}
 	return found;
 }
 
 /* With a server of its own a client may say all that it could say to PostgreSQL: it is passed on as it is. */
-static bool take_params_for_replication(struct client *c, const struct startup *s)
+static bool take_params_for_replication(struct client *c, const struct startup *s, struct slice replication)
 {
-	if (!take_replication(c, find_param(s, "replication")))
+	if (!take_replication(c, replication))
 		return false;
 	if (c->replication == REPLICATION_NONE)
 		return take_params(c, s);
@@ -137,17 +148,15 @@ static bool take_params_for_replication(struct client *c, const struct startup *
 	return !c->login->startup.failed;
 }
 
-static bool take_all_params(struct client *c, const struct startup *s)
+static bool take_all_params(struct client *c, const struct startup *s, struct slice replication)
 {
-	bool asks = find_param(s, "replication").p != NULL && !c->login->is_console;
+	bool asks = replication.p != NULL && !c->login->is_console;
 
-	return asks ? take_params_for_replication(c, s) : take_params(c, s);
+	return asks ? take_params_for_replication(c, s, replication) : take_params(c, s);
 }
 
-static bool take_names(struct client *c, const struct startup *s)
+static bool take_names(struct client *c, struct slice user, struct slice database)
 {
-	struct slice user = find_param(s, "user"), database = find_param(s, "database");
-
 	if (user.n == 0) {
 		client_close(c, CLOSE_NO_USER);
 		return false;
@@ -235,13 +244,15 @@ static void log_attempt(const struct client *c)
 
 static void start(struct client *c, const struct startup *s)
 {
+	const struct first_params first = find_first(s);
+
 	c->login = calloc(1, sizeof(*c->login));
 	if (c->login == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
 	strbuf_init(&c->login->startup);
-	if (!take_names(c, s) || !take_all_params(c, s) || !count_in(c))
+	if (!take_names(c, first.user, first.database) || !take_all_params(c, s, first.replication) || !count_in(c))
 		return;
 	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);

@@ -65,30 +65,66 @@ static void welcome_to_console(struct client *c)
 	finish(c, &out, CLIENT_CONSOLE);
 }
 
-void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params)
+static void out_greeting(const struct hub *hub, const struct strbuf *welcome, const struct paramset *params,
+			 struct strbuf *out)
+{
+	out_auth(out, 0);
+	strbuf_add_slice(out, strbuf_slice(welcome));
+	params_out_status(hub->params, params, out);
+	out->failed = out->failed || welcome->failed;
+}
+
+/* What comes behind a greeting in most cases. */
+#define WELCOME_END_SIZE 64
+
+/* Takes over the reference to its parameters. */
+static void greet(struct client *c, const struct strbuf *greeting, struct paramset *params)
 {
 	struct strbuf out;
 
 	strbuf_init(&out);
 	paramset_unref(c->hub->params, &c->params);
-	c->params = paramset_ref(params);
-	out_auth(&out, 0);
-	strbuf_add_slice(&out, strbuf_slice(welcome));
-	params_out_status(c->hub->params, c->params, &out);
+	c->params = params;
+	strbuf_reserve(&out, greeting->n + WELCOME_END_SIZE);
+	strbuf_add_slice(&out, strbuf_slice(greeting));
 	out_welcome_end(c, &out);
+	out.failed = out.failed || greeting->failed;
 	finish(c, &out, CLIENT_IDLE);
+}
+
+void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params)
+{
+	struct strbuf greeting;
+
+	strbuf_init(&greeting);
+	out_greeting(c->hub, welcome, params, &greeting);
+	greet(c, &greeting, paramset_ref(params));
+	strbuf_fini(&greeting);
+}
+
+/* The greeting of a pool's clients with these parameters: most have the same, being the same program. */
+static const struct strbuf *greeting_with(struct pool_session *ps, struct paramset *params)
+{
+	if (ps->greeted == params)
+		return &ps->greeting;
+	pool_session_forget_greeting(ps);
+	out_greeting(ps->hub, &ps->welcome, params, &ps->greeting);
+	if (!ps->greeting.failed)
+		ps->greeted = paramset_ref(params);
+	return &ps->greeting;
 }
 
 void client_login_welcome(struct client *c)
 {
-	const struct pool_session *ps = pool_session(client_pool(c));
+	struct pool_session *ps = pool_session(client_pool(c));
 	struct paramset *params = paramset_ref(ps->params);
 
-	if (paramset_overlay(c->hub->params, &params, c->params))
-		client_login_greet(c, &ps->welcome, params);
-	else
+	if (paramset_overlay(c->hub->params, &params, c->params)) {
+		greet(c, greeting_with(ps, params), params);
+	} else {
+		paramset_unref(c->hub->params, &params);
 		client_close(c, CLOSE_OUT_OF_MEMORY);
-	paramset_unref(c->hub->params, &params);
+	}
 }
 
 static void enter_console(struct client *c)

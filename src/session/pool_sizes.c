@@ -59,10 +59,15 @@ static void serve(struct pool *pool)
 	pool_session_fill(pool);
 }
 
+static unsigned least_of(const struct pool *pool)
+{
+	return pool->settings.min_size > 0 ? pool->settings.min_size : 1;
+}
+
 static void tick(struct pool *pool)
 {
 	const struct adaptive_sample s = take_sample(pool);
-	unsigned least = pool->settings.min_size > 0 ? pool->settings.min_size : 1, most = most_of(pool);
+	unsigned least = least_of(pool), most = most_of(pool);
 	unsigned before = pool->working_size;
 
 	/* The bound from outside is the stronger one, but without a server nobody is served. */
@@ -82,24 +87,30 @@ static void release(struct pool *pool)
 	serve(pool);
 }
 
+/* Until it comes into use again. */
+static bool may_rest(const struct pool *pool)
+{
+	return !pool->is_in_use && pool->nwaiting == 0 && adaptive_is_at_rest(&pool->adaptive, least_of(pool));
+}
+
 static void on_tick(EV_P_ ev_timer *timer, int events)
 {
 	struct hub *hub = timer->data;
 	bool is_any = false;
 
-	(void)loop;
 	(void)events;
 	for (struct pool *p = registry_next_pool(hub->registry, NULL); p != NULL; p = registry_next_pool(hub->registry, p)) {
 		if (p->is_dead)
 			continue;
-		is_any |= p->settings.is_adaptive;
-		if (p->settings.is_adaptive)
+		if (p->settings.is_adaptive && !may_rest(p)) {
+			is_any = true;
 			tick(p);
-		else if (p->working_size != 0)
+		} else if (!p->settings.is_adaptive && p->working_size != 0) {
 			release(p);
+		}
 	}
 	if (!is_any)
-		pool_sizes_stop(hub);
+		ev_timer_stop(EV_A_ timer);
 }
 
 static void start(struct hub *hub)
@@ -114,6 +125,12 @@ static void start(struct hub *hub)
 	ev_timer_again(hub->loop->ev, timer);
 }
 
+static void on_in_use(void *arg, struct pool *pool)
+{
+	if (pool->settings.is_adaptive)
+		start(arg);
+}
+
 void pool_sizes_note(struct hub *hub, struct pool *pool)
 {
 	if (!pool->settings.is_adaptive)
@@ -121,12 +138,15 @@ void pool_sizes_note(struct hub *hub, struct pool *pool)
 	if (pool->working_size == 0) {
 		pool->adaptive = (struct adaptive){0};
 		pool->sized_at = pool->stats.now;
-		pool->working_size = pool->settings.min_size > 0 ? pool->settings.min_size : 1;
+		pool->working_size = least_of(pool);
 	}
+	registry_in_use(hub->registry)->on_pool = on_in_use;
+	registry_in_use(hub->registry)->arg = hub;
 	start(hub);
 }
 
 void pool_sizes_stop(struct hub *hub)
 {
+	registry_in_use(hub->registry)->on_pool = NULL;
 	ev_timer_stop(hub->loop->ev, &hub->sizes);
 }

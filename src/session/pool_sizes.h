@@ -4,6 +4,7 @@
  * min_pool_size, at least 1, and pool_size. What a host has for this pooler, by
  * the capacity check, is not exceeded either, together with what other pools
  * have there. Servers that nobody may hold rest and end by server_idle_timeout.
+ * Of pools that are idle nothing is decided any more once it would stay as it is.
  */
 #pragma once
 #include "session/hub.h"

@@ -91,14 +91,70 @@ enum prepared_verdict {
 	PREPARED_GONE,           /* the client was closed */
 };
 
+/* For the two below: messages that are not whole; and those that may matter. */
+bool prepared_can_read_part(const struct client *c, const struct msg *m);
+enum prepared_verdict prepared_request_that_matters(struct client *c, const struct msg *m, struct request_pass *pass);
+
 /* Whether as much of a tracked client's message is here as it takes to decide. False: more of it has to come first. */
-bool prepared_can_read(const struct client *c, const struct msg *m);
+static inline bool prepared_can_read(const struct client *c, const struct msg *m)
+{
+	return m->have == m->len || prepared_can_read_part(c, m);
+}
+
+/* Whether a simple query is none of ours: neither its text nor those that it drops, the unnamed statements. */
+static inline bool prepared_is_foreign_query(const struct client *c, const struct msg *m)
+{
+	const struct prepared_server *ps = c->server->prepared;
+
+	return c->prepared == NULL && c->unnamed == 0 && (ps == NULL || (ps->unnamed == 0 && ps->ops.n == 0)) &&
+	       !sql_is_candidate((const char *)m->body, m->have);
+}
+
+/* Whether a Bind is that of the client's own unnamed statement, which the server has, to the unnamed portal. */
+static inline bool prepared_binds_own_unnamed(const struct client *c, const struct msg *m)
+{
+	const struct prepared_server *ps = c->server->prepared;
+
+	return m->have >= 2 && m->body[0] == '\0' && m->body[1] == '\0' && c->prepared == NULL && ps != NULL &&
+	       c->unnamed != 0 && ps->unnamed == c->unnamed && !stmt_ops_is_unnamed_uncertain(&ps->ops) &&
+	       !stmt_ops_has_earlier_changes(&ps->ops);
+}
+
+/* Whether a message changes nothing about statements, theirs or ours. What the server makes of it is its business. */
+static inline bool prepared_is_foreign(const struct client *c, const struct msg *m)
+{
+	switch (m->type) {
+	case 'Q':
+		return prepared_is_foreign_query(c, m);
+	case 'B':
+		return prepared_binds_own_unnamed(c, m);
+	case 'E':
+		return c->prepared == NULL || c->prepared->sql.verb == SQL_OTHER;
+	case 'D':
+	case 'C':
+		return m->have > 0 && m->body[0] != 'S';
+	default:
+		return m->type != 'P';
+	}
+}
 
 /* A message of a tracked client that has a server, before it is noted as sent. It starts at pass->pos. */
-enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass);
+static inline enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass)
+{
+	return prepared_is_foreign(c, m) ? PREPARED_FORWARD : prepared_request_that_matters(c, m, pass);
+}
+
+/* For the next: a Sync or a simple query. */
+void prepared_sent_last(struct client *c);
 
 /* After a message of any kind of a tracked client was noted as sent. */
-void prepared_sent(struct client *c, char type);
+static inline void prepared_sent(struct client *c, char type)
+{
+	if (type == 'S' || type == 'Q')
+		prepared_sent_last(c);
+	else if (c->server->prepared != NULL && (owed_requests[(unsigned char)type] & OWED_STEPS) != 0)
+		c->server->prepared->is_batch_open = true;
+}
 
 /* ------------------------------------------------------------------ replies (prepared_reply.c) */
 
@@ -113,6 +169,12 @@ enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t f
 			       struct strbuf *changed);
 bool prepared_needs_whole(const struct server *s, const struct msg *m);
 
+/* Whether a CommandComplete has the length of one that tells of statements that are all gone. */
+static inline bool prepared_may_be_all_lost(const struct msg *m)
+{
+	return m->len == sizeof("DEALLOCATE ALL") || m->len == sizeof("DISCARD ALL");
+}
+
 /* The same for one that no client gets: of what a client has left behind, or of a statement of our own. */
 void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first);
 
@@ -121,11 +183,23 @@ bool prepared_go_on(struct server *s);
 
 /* ------------------------------------------------------------------ once more (prepared_retry.c) */
 
+/* For the two below. */
+void prepared_begin_recording(struct prepared_server *ps, struct request_pass *pass);
+void prepared_record_bytes(struct prepared_server *ps, const struct request_pass *pass);
+
 /* A message of a tracked client's is about to be sent: if it begins a batch, that is recorded. At pass->pos. */
-void prepared_begin_batch(struct server *s, struct request_pass *pass);
+static inline void prepared_begin_batch(struct server *s, struct request_pass *pass)
+{
+	if (s->prepared != NULL && s->status == 'I' && owed_is_clear(&s->owed))
+		prepared_begin_recording(s->prepared, pass);
+}
 
 /* What the pass has taken since then is part of the batch. */
-void prepared_record(struct server *s, const struct request_pass *pass);
+static inline void prepared_record(struct server *s, const struct request_pass *pass)
+{
+	if (s->prepared != NULL && s->prepared->replay == REPLAY_RECORDING)
+		prepared_record_bytes(s->prepared, pass);
+}
 
 /* After owed_reply() of an error of that message: whether its batch may and can be sent again. */
 bool prepared_may_replay(const struct server *s, const struct stmt_op *failed);

@@ -299,7 +299,7 @@ static uint64_t hash_of_rows(const struct msg *m)
 {
 	static const uint8_t no_key[SIPHASH_KEY_SIZE];
 	struct cursor c = msg_cursor(m);
-	uint64_t hash = m->type;
+	uint64_t hash = (uint8_t)m->type;
 	unsigned n = m->type == 'T' ? cursor_u16(&c) : 0;
 
 	for (unsigned i = 0; i < n && !c.bad; i++) {
@@ -387,7 +387,7 @@ bool prepared_needs_whole(const struct server *s, const struct msg *m)
 	case 'E':
 		return m->len <= SERVER_WHOLE_MAX;
 	case 'C':
-		return s->prepared->ops.n > 0 || m->len == sizeof("DEALLOCATE ALL") || m->len == sizeof("DISCARD ALL");
+		return s->prepared->ops.n > 0 || prepared_may_be_all_lost(m);
 	case 'T':
 	case 't':
 		return is_for_us(s, s->owed.first);

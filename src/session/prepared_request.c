@@ -27,12 +27,6 @@ static bool has_head(char type)
 	return type == 'P' || type == 'B' || type == 'D' || type == 'C';
 }
 
-/* Whether it is a step of the extended protocol, which an error has the server skip up to a Sync. */
-static bool has_step(char type)
-{
-	return has_head(type) || type == 'E';
-}
-
 /* The text of a Parse, as far as it is here. */
 static struct slice text_of(const struct msg *m, const struct prepare_head *h)
 {
@@ -52,12 +46,10 @@ static bool is_within(const struct msg *m, uint32_t max)
 	return m->len <= max;
 }
 
-bool prepared_can_read(const struct client *c, const struct msg *m)
+bool prepared_can_read_part(const struct client *c, const struct msg *m)
 {
 	struct prepare_head h;
 
-	if (m->have == m->len)
-		return true;
 	if (m->type == 'Q')
 		return !is_within(m, PARSE_MAX) || !sql_is_candidate((const char *)m->body, m->have);
 	if (m->type == 'E')
@@ -518,7 +510,7 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 	case 'Q':
 		return query(pass, m);
 	case 'E':
-		return pass->client->prepared == NULL ? PREPARED_FORWARD : prepared_sql_execute(pass, m);
+		return prepared_sql_execute(pass, m);
 	case 'P':
 	case 'B':
 	case 'D':
@@ -541,7 +533,7 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 	return h.statement.n == 0 ? close_unnamed(pass) : close_named(pass, m, &h);
 }
 
-enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass)
+enum prepared_verdict prepared_request_that_matters(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	struct prepared_server *ps = c->server->prepared;
 	enum prepared_verdict verdict = PREPARED_TAKEN;
@@ -560,14 +552,10 @@ enum prepared_verdict prepared_request(struct client *c, const struct msg *m, st
 	return verdict;
 }
 
-void prepared_sent(struct client *c, char type)
+void prepared_sent_last(struct client *c)
 {
 	struct prepared_server *ps = c->server->prepared;
 
-	if (ps != NULL && has_step(type))
-		ps->is_batch_open = true;
-	if (type != 'S' && type != 'Q')
-		return;
 	if (c->prepared != NULL && c->prepared->sql.verb != SQL_OTHER)
 		prepared_forget_sql(c);
 	if (ps == NULL)

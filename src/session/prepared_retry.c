@@ -14,12 +14,8 @@
 #include "proto/prepare.h"
 #include "session/prepared.h"
 
-void prepared_begin_batch(struct server *s, struct request_pass *pass)
+void prepared_begin_recording(struct prepared_server *ps, struct request_pass *pass)
 {
-	struct prepared_server *ps = s->prepared;
-
-	if (ps == NULL || s->status != 'I' || !owed_is_clear(&s->owed))
-		return;
 	ps->replay = REPLAY_RECORDING;
 	ps->nreplay = 0;
 	ps->told = ps->told_before = 0;
@@ -28,13 +24,10 @@ void prepared_begin_batch(struct server *s, struct request_pass *pass)
 	pass->recorded = pass->pos;
 }
 
-void prepared_record(struct server *s, const struct request_pass *pass)
+void prepared_record_bytes(struct prepared_server *ps, const struct request_pass *pass)
 {
-	struct prepared_server *ps = s->prepared;
 	size_t n = pass->pos - pass->recorded;
 
-	if (ps == NULL || ps->replay != REPLAY_RECORDING)
-		return;
 	if (n > sizeof(ps->replay_bytes) - ps->nreplay) {
 		ps->replay = REPLAY_NONE;
 		return;

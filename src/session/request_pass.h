@@ -22,6 +22,7 @@ struct request_pass {
 	size_t run, pos;         /* [run, pos) is to be forwarded, behind what is staged */
 	size_t recorded;         /* up to there the bytes are recorded (session/prepared.h) */
 	size_t nstage;
+	bool is_tracked;         /* the client's prepared statements follow it */
 	bool has_failed;         /* out of memory for what was put: both ends have to be closed */
 	uint8_t stage[PASS_STAGE_SIZE];
 };
@@ -32,7 +33,7 @@ static inline void pass_begin(struct request_pass *pass, struct client *c, const
 	pass->client = c;
 	pass->p = p;
 	pass->n = n;
-	pass->has_failed = false;
+	pass->is_tracked = pass->has_failed = false;
 	pass->run = pass->pos = pass->recorded = pass->nstage = 0;
 }
 

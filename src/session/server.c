@@ -139,7 +139,9 @@ static void lost(struct server *s)
 	struct pool *pool = s->slot.pool;
 	uint64_t connected_at = s->slot.connected_at;
 
-	pool_session_lost_young(pool, connected_at);
+	/* One that has answered lets in well enough: a client may have made it close, and is to be in nobody else's way. */
+	if (!s->has_replied)
+		pool_session_lost_young(pool, connected_at);
 	if (s->client != NULL)
 		server_close_with_client(s, CLOSE_SERVER_CRASHED, detail_of_loss(s));
 	else
@@ -578,7 +580,7 @@ void server_ready(struct server *s)
 	s->phase = SERVER_READY;
 	deadline_disarm(&s->deadline);
 	arm_lifetime(s);
-	pool_session_succeeded(pool);
+	pool_session_succeeded(pool, s->slot.connected_at);
 	server_offer(s);
 	replace_retiring(pool);
 	pool_session_fill(pool);

@@ -100,6 +100,8 @@ struct pool_session {
 	bool has_welcome;
 	struct strbuf welcome;           /* ParameterStatus messages of parameters that are not tracked */
 	struct paramset *params;         /* the tracked ones, as a fresh server has them */
+	struct strbuf greeting;          /* what the last client was greeted with, without its key; the next may have the same */
+	struct paramset *greeted;        /* the parameters that are in it; NULL: it is out of date */
 	bool is_failing;                 /* the last login was refused, or could not be made with what is known */
 	struct failure failure;          /* how */
 	bool dies_young;                 /* servers are closed as soon as they have been opened */
@@ -172,7 +174,7 @@ void pool_session_refuse_if_down(struct pool *pool);
  * and hint may be NULL.
  */
 void pool_session_refused(struct pool *pool, uint64_t began_at, const struct close_error *error, bool is_servers);
-void pool_session_succeeded(struct pool *pool);
+void pool_session_succeeded(struct pool *pool, uint64_t began_at);
 void pool_session_lost_young(struct pool *pool, uint64_t connected_at);
 
 /* Servers that were under a bound with this pool's, or idle ones of it, may have room to give. */
@@ -183,6 +185,9 @@ enum pool_hold pool_session_hold(const struct pool *pool, uint64_t now);
 
 /* What was wrong may be right now (another secret, another configuration): the pause after a failure is over. */
 void pool_session_try_again(struct pool *pool);
+
+/* The next client's greeting is made anew. */
+void pool_session_forget_greeting(struct pool_session *ps);
 
 /* A server has told its parameters: those who wait to be welcomed are. */
 void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params);

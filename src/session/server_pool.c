@@ -43,6 +43,7 @@ static struct pool_session *new_session(struct hub *hub, struct pool *pool)
 	ps->pool = pool;
 	ps->params = paramset_ref(hub->no_params);
 	strbuf_init(&ps->welcome);
+	strbuf_init(&ps->greeting);
 	ev_init(&ps->wake, on_wake);
 	ps->wake.data = ps;
 	return ps;
@@ -73,6 +74,8 @@ void pool_session_free(struct pool *pool)
 	pool_secret_forget(&ps->secret);
 	failure_clear(&ps->failure);
 	strbuf_fini(&ps->welcome);
+	pool_session_forget_greeting(ps);
+	strbuf_fini(&ps->greeting);
 	paramset_unref(ps->hub->params, &ps->params);
 	free(ps);
 	pool->session = NULL;
@@ -354,10 +357,11 @@ void pool_session_try_again(struct pool *pool)
 	failure_clear(&ps->failure);
 }
 
-void pool_session_succeeded(struct pool *pool)
+void pool_session_succeeded(struct pool *pool, uint64_t began_at)
 {
 	struct pool_session *ps = pool_session(pool);
 
+	pool_was_let_in(pool, began_at, clock_us());
 	ps->is_renewed = false;
 	pool->is_known = true;
 	/* That it lets us in is no news then. */
@@ -380,11 +384,18 @@ static struct pool_client *next_to_greet(const struct pool *pool)
 	return NULL;
 }
 
+void pool_session_forget_greeting(struct pool_session *ps)
+{
+	strbuf_reset(&ps->greeting);
+	paramset_unref(ps->hub->params, &ps->greeted);
+}
+
 void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params)
 {
 	struct pool_session *ps = pool_session(pool);
 	struct pool_client *w;
 
+	pool_session_forget_greeting(ps);
 	strbuf_reset(&ps->welcome);
 	strbuf_add_slice(&ps->welcome, strbuf_slice(welcome));
 	paramset_unref(ps->hub->params, &ps->params);

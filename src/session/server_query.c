@@ -31,13 +31,11 @@ static void note_relayed(struct server *s, size_t n)
 		s->prepared->told += n;
 }
 
-static void flush(struct server *s, struct pass *pass)
+static void relay(struct server *s, struct pass *pass)
 {
 	struct client *c = s->client;
 	size_t n = pass->pos - pass->run;
 
-	if (n == 0 || c == NULL)
-		return;
 	conn_write(&c->conn, pass->p + pass->run, n);
 	pass->run = pass->pos;
 	note_relayed(s, n);
@@ -46,6 +44,12 @@ static void flush(struct server *s, struct pass *pass)
 	/* A client that was held back because too many replies were owed goes on, if it reads them or not. */
 	if (c->conn.is_paused && !conn_is_backlogged(&s->conn) && !owed_is_many(&s->owed))
 		conn_unpause(&c->conn);
+}
+
+static inline void flush(struct server *s, struct pass *pass)
+{
+	if (pass->pos > pass->run && s->client != NULL)
+		relay(s, pass);
 }
 
 static size_t broken(struct server *s, struct pass *pass)
@@ -212,7 +216,7 @@ static enum verdict take_message(struct server *s, const struct msg *m)
 	return BROKEN;
 }
 
-static bool breaks_statement_mode(const struct server *s)
+static inline bool breaks_statement_mode(const struct server *s)
 {
 	return s->slot.pool->settings.mode == POOL_MODE_STATEMENT && s->status != 'I' && owed_is_clear(&s->owed);
 }
@@ -289,10 +293,29 @@ static bool take_prepared(struct server *s, const struct msg *m, uint64_t first,
 	return true;
 }
 
-/* Rows and the like pass without a look. */
-static bool matters_to_prepared(const struct server *s, char type)
+/* Nothing hangs on the reply: no operation waits for one, and it says no more than that a step is done. */
+static inline bool means_nothing_to_prepared(const struct prepared_server *ps, const struct msg *m)
 {
-	return s->prepared != NULL && s->client != NULL && (server_rule(type) != REPLY_PASS || type == 't');
+	return ps->ops.n == 0 && ps->replay != REPLAY_WAITING && m->type != 'E' && m->type != '1' && m->type != 't' &&
+	       !(m->type == 'C' && prepared_may_be_all_lost(m));
+}
+
+static inline bool matters_to_prepared(const struct server *s, const struct msg *m)
+{
+	return s->prepared != NULL && s->client != NULL && !means_nothing_to_prepared(s->prepared, m);
+}
+
+/* What most messages are: rows and the like, and steps on which nothing hangs. False: it is to be looked at closer. */
+static inline bool passes(struct server *s, const struct msg *m)
+{
+	enum server_rule rule = server_rule(m->type);
+
+	if (s->client == NULL || s->replication != REPLICATION_NONE || m->type == 't')
+		return false;
+	if (rule == REPLY_PASS)
+		return true;
+	return rule == REPLY_STEP && (s->prepared == NULL || means_nothing_to_prepared(s->prepared, m)) &&
+	       owed_reply(&s->owed, m->type);
 }
 
 /* A ReadyForQuery has come, and all before it is relayed. False: the server is closed. */
@@ -350,7 +373,7 @@ static bool after_ready(struct server *s, struct pass *pass)
 }
 
 /* Between two messages of a replication connection. True: a drain has ended it. */
-static bool ends_replication(struct server *s, struct pass *pass)
+static inline bool ends_replication(struct server *s, struct pass *pass)
 {
 	if (s->replication == REPLICATION_NONE || s->client == NULL || s->hub->drain.phase < DRAIN_PACED)
 		return false;
@@ -392,7 +415,12 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		case PEEK_OK:
 			break;
 		}
-		if (is_needed_whole(s, &m) && m.have < m.len) {
+		if (passes(s, &m)) {
+			pass.pos += MSG_HEADER_SIZE + m.have;
+			s->remain = m.len - m.have;
+			continue;
+		}
+		if (m.have < m.len && is_needed_whole(s, &m)) {
 			if (m.len > SERVER_WHOLE_MAX)
 				return broken(s, &pass);
 			goto out;
@@ -401,7 +429,7 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		verdict = take_message(s, &m);
 		if (verdict == BROKEN)
 			return broken(s, &pass);
-		if (matters_to_prepared(s, m.type) && take_prepared(s, &m, first, &pass)) {
+		if (matters_to_prepared(s, &m) && take_prepared(s, &m, first, &pass)) {
 			if (verdict == READY && !go_on(s))
 				return taken(s, &pass);
 			continue;

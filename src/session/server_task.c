@@ -273,7 +273,9 @@ static bool take_message(struct server *s, const struct msg *m)
 	case 'D':
 		return s->task != TASK_SWITCH || note_switched(s, m);
 	case 'Z':
-		s->status = m->len == 1 ? (char)m->body[0] : 'E';
+		s->status = 'E';
+		if (m->len == 1)
+			s->status = (char)m->body[0];
 		return true;
 	default:
 		return true;

@@ -209,11 +209,12 @@ static void make_client_messages(void)
 
 static void make_server_messages(void)
 {
+	/* It keeps no parameters. pgbench finds its own name here, as behind PostgreSQL from its second login on. */
 	static const char *const parameters[][2] = {
 		{"server_version", "15.0"}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"},
 		{"DateStyle", "ISO, MDY"}, {"TimeZone", "UTC"}, {"IntervalStyle", "postgres"},
 		{"integer_datetimes", "on"}, {"standard_conforming_strings", "on"}, {"is_superuser", "on"},
-		{"session_authorization", "app"}, {"application_name", ""}, {"default_transaction_read_only", "off"},
+		{"session_authorization", "app"}, {"application_name", "pgbench"}, {"default_transaction_read_only", "off"},
 		{"in_hot_standby", "off"}};
 
 	ADD(&row_description, 'T', "\0\1abalance\0\0\0\x40\n\0\3\0\0\0\x17\0\4\xff\xff\xff\xff\0\0");

@@ -125,6 +125,18 @@ def test_welcome_tells_the_clients_own_values(make_pooler):
             assert len(w.key) == 8
 
 
+def test_welcome_of_one_client_is_not_the_next_ones(make_pooler):
+    """The greeting is kept from login to login."""
+    pooler = make_pooler()
+    for _ in range(2):
+        with pooler.wire(application_name="a", DateStyle="German, DMY") as w:
+            assert (w.parameters["application_name"], w.parameters["DateStyle"]) == ("a", "German, DMY")
+        with pooler.wire(application_name="b") as w:
+            assert (w.parameters["application_name"], w.parameters["DateStyle"]) == ("b", "ISO, MDY")
+        with pooler.wire() as w:
+            assert w.parameters["application_name"] == ""
+
+
 def test_set_is_reported_to_the_client(pooler):
     with pooler.wire() as w:
         assert w.query("SET application_name = 'new'").parameters == {"application_name": "new"}

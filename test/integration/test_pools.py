@@ -8,7 +8,7 @@ import pytest
 
 from harness.pooler import assert_error, in_transaction, open_servers
 from harness.system import eventually
-from harness.wire import Closed, FakeServer, query
+from harness.wire import Closed, FakeServer, cstring, query
 
 
 # Size
@@ -99,6 +99,111 @@ def test_server_connect_parallel_is_a_limit(make_pooler):
         with in_transaction_on_fake(pooler, 8):
             pass
     assert most <= 2
+
+
+class Gate:
+    """A server whose logins stand at a gate until it is opened for those that are there."""
+
+    def __init__(self):
+        self.lock, self.at_gate, self.most, self.inside = threading.Condition(), [], 0, 0
+
+    def script(self, peer):
+        peer.read_startup()
+        answer = self.stand()
+        if answer is not None:
+            peer.error(*answer)
+            peer.close()
+            return
+        peer.welcome()
+        with self.lock:
+            self.inside += 1
+        with contextlib.suppress(Closed):
+            while peer.recv().type == "Q":
+                peer.send("C", cstring("BEGIN"))
+                peer.ready("T")
+
+    def stand(self):
+        place = {}
+        with self.lock:
+            self.at_gate.append(place)
+            self.most = max(self.most, len(self.at_gate))
+            self.lock.wait_for(lambda: "answer" in place)
+        return place["answer"]
+
+    def open(self, answer=None):
+        """Returns how many have gone through, or away with that error."""
+        with self.lock:
+            n = len(self.at_gate)
+            for place in self.at_gate:
+                place["answer"] = answer
+            self.at_gate.clear()
+            self.lock.notify_all()
+            return n
+
+    def wait(self, least=1):
+        """Until so many stand there, and no more come."""
+        eventually(lambda: len(self.at_gate) >= least, f"{least} logins", every=0.01)
+        time.sleep(0.3)
+
+    def let_in(self, n):
+        """Opens it until so many are in, and returns how often."""
+        rounds = 0
+        while self.inside < n:
+            self.wait()
+            expected = self.inside + self.open()
+            eventually(lambda: self.inside == expected, "all of the round are in", every=0.01)
+            rounds += 1
+        return rounds
+
+
+@contextlib.contextmanager
+def crowd(pooler, n):
+    """Clients that come all at once, and begin a transaction as soon as they are let in."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(pooler.raw()) for _ in range(n)]
+        for client in clients:
+            client.startup({"user": "app", "database": "app"})
+        yield clients
+
+
+def begin(clients):
+    for client in clients:
+        assert client.finish_login("app") is None
+        client.send_raw(query("BEGIN"))
+
+
+def test_a_crowd_on_a_cold_pool_has_50_servers_after_three_logins_in_a_row(make_pooler):
+    """With nothing set but the pool's size. Two are the rule: one that shows that logins succeed, and all others together."""
+    gate = Gate()
+    with FakeServer(gate.script) as server:
+        pooler = make_pooler(databases={"app": server.entry}, default_pool_size=50)
+        with crowd(pooler, 50) as clients:
+            assert gate.let_in(1) == 1
+            begin(clients)
+            assert gate.let_in(50) <= 2
+            for client in clients:
+                assert client.result().status == "T"
+
+
+def test_a_crowd_on_a_server_in_trouble_does_not_become_a_herd(make_pooler):
+    """It is full from the second login on: after that no more than four try at a time until one has got in."""
+    full = ("53300", "sorry, too many clients already", "FATAL")
+    gate = Gate()
+    with FakeServer(gate.script) as server:
+        pooler = make_pooler(databases={"app": server.entry}, default_pool_size=50)
+        with crowd(pooler, 50) as clients:
+            gate.let_in(1)
+            begin(clients)
+            gate.wait(4)
+            gate.open(full)
+            gate.most = 0
+            for _ in range(3):
+                gate.wait()
+                gate.open(full)
+            assert gate.most <= 4
+            gate.let_in(50)
+            for client in clients:
+                assert client.result().status == "T"
 
 
 @contextlib.contextmanager

@@ -261,3 +261,14 @@ def test_cached_error_is_not_that_of_another_host(make_pooler, pg):
     assert pooler.reload().error is None
     with pooler.wire() as w:
         assert w.value("SELECT 1") == "1"
+
+
+def test_client_that_makes_its_servers_close_keeps_nobody_from_another(make_pooler):
+    """PostgreSQL ends a connection on which a query interrupts a COPY; that says nothing of the next connection."""
+    pooler = make_pooler(default_pool_size=1, server_login_retry=1000)
+    for _ in range(12):
+        with pooler.wire() as w:
+            w.send_raw(query("CREATE TEMP TABLE t (t text); COPY t FROM STDIN") + query("SELECT 1"))
+            w.drain()
+        with pooler.wire() as w:
+            assert w.value("SELECT 'served'") == "served"

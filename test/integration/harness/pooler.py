@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -67,6 +68,7 @@ class Pooler:
         self.port = free_port()
         self.section = section
         self.args = list(args)
+        self.under = []  # the command of a tool that runs the program
         self.ini = os.path.join(self.directory, "pooler.ini")
         self.userlist_file = os.path.join(self.directory, "userlist.txt")
         self.log_file = os.path.join(self.directory, "log")
@@ -91,6 +93,8 @@ class Pooler:
             "pool_mode": "transaction",
             # Nobody but clients is to connect to servers that tests count the connections of.
             **({} if is_pgbouncer() else {"capacity_check_interval": 0}),
+            # Tests look into the process: at its descriptors, at its memory. Whoever is not root has to be let.
+            **({} if is_pgbouncer() or os.getuid() == 0 else {"core_dumps": 1}),
             **settings,
         }
         self.userlist.setdefault("admin", "")
@@ -117,6 +121,7 @@ class Pooler:
     def _write_file(self, path, text):
         with open(path, "w") as f:
             f.write(text)
+        os.chmod(path, 0o600)
         give_away(path)
 
     def write_file(self, name, text):
@@ -155,11 +160,18 @@ class Pooler:
         return subprocess.run([self.program, *args], capture_output=True, text=True, timeout=timeout,
                               cwd=self.directory, env=self.environment(), stdin=subprocess.DEVNULL, **as_account())
 
-    def start(self):
+    def run_under(self, *command):
+        """From now on another program starts it: the command, with the program and its arguments behind."""
+        real = self.program
+        self.program = os.path.join(self.directory, "under")
+        self._write_file(self.program, f"#!/bin/sh\nexec {shlex.join(command)} {real} \"$@\"\n")
+        os.chmod(self.program, 0o755)
+
+    def start(self, as_root=False):
         with open(self.log_file, "a") as log:
-            self.process = subprocess.Popen([self.program, *self.args, self.ini], stdout=log, stderr=log,
+            self.process = subprocess.Popen([*self.under, self.program, *self.args, self.ini], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, cwd=self.directory,
-                                            env=self.environment(), **as_account())
+                                            env=self.environment(), **({} if as_root else as_account()))
         try:
             eventually(self._accepts, "the pooler accepts connections")
         except AssertionError:

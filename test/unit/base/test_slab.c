@@ -9,9 +9,9 @@
 
 #include "base/slab.h"
 
-/* More than a chunk holds, whatever a chunk is: 600 bytes each, 64 KiB at a time. */
+/* More than is allocated at a time: 600 bytes each, in chunks of 64 KiB, 16 of them together. */
 #define SIZE 600
-#define MANY 1000
+#define MANY 2500
 
 static void objects_are_zeroed_aligned_and_apart(void **state)
 {

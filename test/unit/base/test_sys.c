@@ -6,7 +6,9 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -35,6 +37,43 @@ static void random_bytes_stay_within_their_room(void **state)
 	assert_int_equal(p[0], 1);
 	assert_int_equal(p[5], 2);
 	sys_random(p, 0);
+}
+
+static void no_bytes_are_given_out_twice_however_many_are_asked_for(void **state)
+{
+	unsigned char all[1000];
+	size_t at = 0;
+
+	(void)state;
+	for (size_t n = 1; at + n <= sizeof(all); at += n, n = n % 32 + 7)
+		sys_random(all + at, n);
+	/* That eight of them recur by chance is as likely as never. */
+	for (size_t i = 0; i + 16 <= at; i++)
+		assert_null(memmem(all + i + 8, at - i - 8, all + i, 8));
+}
+
+static void a_child_process_has_bytes_of_its_own(void **state)
+{
+	unsigned char ours[16], childs[16];
+	int ends[2], status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	/* Some are left over that both would have. */
+	sys_random(ours, 1);
+	child = fork();
+	if (child == 0) {
+		sys_random(childs, sizeof(childs));
+		_exit(write(ends[1], childs, sizeof(childs)) == sizeof(childs) ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(read(ends[0], childs, sizeof(childs)), sizeof(childs));
+	sys_random(ours, sizeof(ours));
+	assert_memory_not_equal(ours, childs, sizeof(ours));
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void wiped_memory_is_zero(void **state)
@@ -69,6 +108,21 @@ static void the_limit_of_files_is_never_lowered(void **state)
 	assert_int_equal(sys_raise_nofile(1), was.rlim_cur);
 }
 
+static void core_dumps_need_to_be_allowed(void **state)
+{
+	struct rlimit limit;
+
+	(void)state;
+	sys_allow_core_dumps(false);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+	assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+	assert_int_equal(limit.rlim_cur, 0);
+	sys_allow_core_dumps(true);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 1);
+	assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
+	assert_true(limit.rlim_cur == limit.rlim_max);
+}
+
 static void a_descriptor_becomes_non_blocking_and_keeps_its_other_flags(void **state)
 {
 	int fd = open("/dev/null", O_WRONLY | O_APPEND), flags;
@@ -87,9 +141,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_bytes_differ_from_call_to_call),
 		cmocka_unit_test(random_bytes_stay_within_their_room),
+		cmocka_unit_test(no_bytes_are_given_out_twice_however_many_are_asked_for),
+		cmocka_unit_test(a_child_process_has_bytes_of_its_own),
 		cmocka_unit_test(wiped_memory_is_zero),
 		cmocka_unit_test(the_limit_of_files_is_raised_as_far_as_it_goes),
 		cmocka_unit_test(the_limit_of_files_is_never_lowered),
+		cmocka_unit_test(core_dumps_need_to_be_allowed),
 		cmocka_unit_test(a_descriptor_becomes_non_blocking_and_keeps_its_other_flags),
 	};
 

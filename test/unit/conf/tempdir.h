@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -36,13 +37,13 @@ static inline int tempdir_leave(void **state)
 	return chdir("/") != 0 || rmdir(tempdir) != 0 ? -1 : 0;
 }
 
-/* Writes n bytes to a file, in place of a former one of that name; returns the name. */
+/* Writes n bytes to a file that is its owner's only, in place of a former one of that name; returns the name. */
 static inline const char *tempdir_write_bytes(const char *name, const char *text, size_t n)
 {
 	FILE *f = fopen(name, "w");
 	int i = 0;
 
-	if (f == NULL || fwrite(text, 1, n, f) != n || fclose(f) != 0)
+	if (f == NULL || fwrite(text, 1, n, f) != n || fchmod(fileno(f), 0600) != 0 || fclose(f) != 0)
 		abort();
 	while (i < tempdir_count && strcmp(tempdir_files[i], name) != 0)
 		i++;

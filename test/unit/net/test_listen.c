@@ -25,13 +25,15 @@ static struct strbuf error;
 /* What was accepted. */
 static int accepted[64];
 static bool accepted_unix[64];
+static struct accepted last;
 static int naccepted;
 
-static void on_accept(void *arg, int fd, bool is_unix)
+static void on_accept(void *arg, const struct accepted *a)
 {
 	assert_ptr_equal(arg, &error);
-	accepted[naccepted] = fd;
-	accepted_unix[naccepted++] = is_unix;
+	last = *a;
+	accepted[naccepted] = a->fd;
+	accepted_unix[naccepted++] = a->is_unix;
 }
 
 static int set_up(void **state)
@@ -581,6 +583,122 @@ static void tcp_options_are_set_and_zeros_leave_the_systems(void **state)
 	close(fd);
 }
 
+/* A client that connects, and is accepted; its end. */
+static int connect_and_accept(const char *ip, int port)
+{
+	int fd = connect_tcp(ip, port), before = naccepted;
+
+	assert_true(fd >= 0);
+	turn_until(naccepted == before + 1);
+	return fd;
+}
+
+static void who_is_accepted_inherits_no_delay_and_keepalive(void **state)
+{
+	struct tcp_options tcp = {.keepalive = true};
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int fd;
+
+	(void)state;
+	listeners_set_tcp(l, &tcp);
+	fd = connect_and_accept("127.0.0.1", o.port);
+	assert_int_not_equal(option_of(last.fd, IPPROTO_TCP, TCP_NODELAY), 0);
+	assert_int_equal(option_of(last.fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	close(fd);
+	/* A reload has turned it off. */
+	tcp.keepalive = false;
+	listeners_set_tcp(l, &tcp);
+	fd = connect_and_accept("127.0.0.1", o.port);
+	assert_int_equal(option_of(last.fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+	close(fd);
+	listeners_close(&l);
+}
+
+static void who_was_in_the_queue_before_the_options_is_given_them(void **state)
+{
+	const struct tcp_options tcp = {.keepalive = true};
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int early = connect_tcp("127.0.0.1", o.port), late;
+
+	(void)state;
+	listeners_set_tcp(l, &tcp);
+	turn_until(naccepted == 1);
+	assert_false(last.has_options);
+	assert_int_equal(option_of(last.fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+	tcp_apply_accepted(&last, &tcp);
+	assert_int_equal(option_of(last.fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_not_equal(option_of(last.fd, IPPROTO_TCP, TCP_NODELAY), 0);
+	late = connect_and_accept("127.0.0.1", o.port);
+	assert_true(last.has_options);
+	close(early);
+	close(late);
+	listeners_close(&l);
+}
+
+static void rare_options_are_set_on_each_who_is_accepted(void **state)
+{
+	const struct tcp_options tcp = {.keepalive = true, .keepidle = 77, .user_timeout_ms = 5000};
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int early, fd;
+
+	(void)state;
+	listeners_set_tcp(l, &tcp);
+	early = connect_and_accept("127.0.0.1", o.port);
+	fd = connect_and_accept("127.0.0.1", o.port);
+	assert_true(last.has_options);
+	tcp_apply_accepted(&last, &tcp);
+	assert_int_equal(option_of(last.fd, IPPROTO_TCP, TCP_KEEPIDLE), 77);
+	assert_int_equal(option_of(last.fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 5000);
+	close(early);
+	close(fd);
+	listeners_close(&l);
+}
+
+static void both_ends_of_who_is_accepted_are_told(void **state)
+{
+	struct listen_options one = options_for("127.0.0.2", free_port(), ""), any = options_for("*", free_port(), "");
+	struct listeners *a = open_with(&one), *b = open_with(&any);
+	struct addr self, peer;
+	int fd = connect_and_accept("127.0.0.2", one.port);
+
+	(void)state;
+	addr_of_self(&self, last.fd);
+	addr_of_peer(&peer, last.fd);
+	assert_true(addr_eq(&last.own_end, &self) && addr_eq(&last.peer, &peer));
+	close(fd);
+	fd = connect_and_accept("127.0.0.3", any.port);
+	addr_of_self(&self, last.fd);
+	assert_true(addr_eq(&last.own_end, &self));
+	close(fd);
+	listeners_close(&a);
+	listeners_close(&b);
+}
+
+static void a_crowd_is_accepted_in_a_few_turns(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l;
+	int fds[60];
+
+	(void)state;
+	o.backlog = 64;
+	l = open_with(&o);
+	listeners_set_tcp(l, &(struct tcp_options){0});
+	close(connect_and_accept("127.0.0.1", o.port));
+	for (int i = 0; i < 60; i++)
+		fds[i] = connect_tcp("127.0.0.1", o.port);
+	/* 1, 2, 4, 8, 16, 29 */
+	for (int i = 0; i < 6; i++)
+		turn(0.01);
+	assert_int_equal(naccepted, 61);
+	for (int i = 0; i < 60; i++)
+		close(fds[i]);
+	listeners_close(&l);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -610,6 +728,11 @@ int main(void)
 		TEST(only_sockets_that_listen_can_be_inherited),
 		TEST(accepting_goes_on_when_descriptors_are_free_again),
 		TEST(tcp_options_are_set_and_zeros_leave_the_systems),
+		TEST(who_is_accepted_inherits_no_delay_and_keepalive),
+		TEST(who_was_in_the_queue_before_the_options_is_given_them),
+		TEST(rare_options_are_set_on_each_who_is_accepted),
+		TEST(both_ends_of_who_is_accepted_are_told),
+		TEST(a_crowd_is_accepted_in_a_few_turns),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);

@@ -126,80 +126,102 @@ static void it_runs_until_it_is_stopped(void **state)
 	ev_timer_stop(loop->ev, &timer);
 }
 
-/* Which of n go on with their handshakes now, as bits; each does so once. */
-static unsigned shake_hands(uint32_t *tickets, int n, unsigned *left)
-{
-	unsigned went = 0;
+/* Connections that shake hands: who goes on, in the order in which they do. */
+static struct conn shakers[6];
+static int went[6], nwent;
 
-	/* The latest first, as libev does. */
-	for (int i = n - 1; i >= 0; i--)
-		if ((*left & 1u << i) && loop_may_shake_hands(loop, &tickets[i]))
-			went |= 1u << i;
-	*left &= ~went;
-	return went;
+static void on_shaker(EV_P_ ev_io *io, int events)
+{
+	struct conn *c = (struct conn *)io;
+
+	(void)EV_A;
+	(void)events;
+	if (loop_may_shake_hands(c->loop, c))
+		went[nwent++] = (int)(c - shakers);
+}
+
+/* The socket of the i-th is ready. */
+static void knock(int i)
+{
+	struct conn *c = &shakers[i];
+
+	memset(c, 0, sizeof(*c));
+	c->loop = loop;
+	ev_io_init(&c->io, on_shaker, 0, 0);
+	on_shaker(loop->ev, &c->io, EV_READ);
+}
+
+static void assert_went(int n, const int *who)
+{
+	assert_int_equal(nwent, n);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(went[i], who[i]);
+	nwent = 0;
 }
 
 static void handshakes_go_on_in_the_order_in_which_they_had_to_wait(void **state)
 {
-	uint32_t tickets[6] = {0};
-	unsigned left = 0x1f;
-
 	(void)state;
 	loop->max_handshakes = 2;
-	assert_int_equal(shake_hands(tickets, 5, &left), 0x18);
-	turn(0.001);
+	nwent = 0;
+	for (int i = 0; i < 5; i++)
+		knock(i);
+	assert_went(2, (int[]){0, 1});
+	turn(10);
+	/* Of those whose turn it is, libev looks at the latest first. */
+	assert_went(2, (int[]){3, 2});
 	/* One more has come, and does not overtake. */
-	left |= 0x20;
-	assert_int_equal(shake_hands(tickets, 6, &left), 0x06);
+	knock(5);
+	assert_went(0, NULL);
+	turn(10);
+	assert_went(2, (int[]){5, 4});
+	/* Nobody waits: there is room again. */
 	turn(0.001);
-	assert_int_equal(shake_hands(tickets, 6, &left), 0x21);
-	turn(0.001);
-	/* Nobody waits, and nobody holds a ticket: there is room again. */
-	left = 0x3f;
-	assert_int_equal(shake_hands(tickets, 6, &left), 0x30);
+	knock(0);
+	assert_went(1, (int[]){0});
 }
 
 static void handshakes_are_not_held_up_by_one_that_has_gone(void **state)
 {
-	uint32_t tickets[3] = {0};
-	unsigned left = 0x7;
-
 	(void)state;
 	loop->max_handshakes = 1;
-	assert_int_equal(shake_hands(tickets, 3, &left), 0x4);
-	left = 0x1;
-	turn(0.001);
-	turn(0.001);
-	assert_int_equal(shake_hands(tickets, 3, &left), 0x1);
-}
-
-static void tickets_go_on_beyond_the_last_number(void **state)
-{
-	uint32_t tickets[4] = {0};
-	unsigned left = 0xf;
-
-	(void)state;
-	loop->max_handshakes = 1;
-	loop->last_ticket = loop->last_called = UINT32_MAX - 1;
-	assert_int_equal(shake_hands(tickets, 4, &left), 0x8);
-	for (int i = 0; i < 5 && left != 0; i++) {
-		turn(0.001);
-		shake_hands(tickets, 4, &left);
-	}
-	assert_int_equal(left, 0);
+	nwent = 0;
+	for (int i = 0; i < 5; i++)
+		knock(i);
+	loop_leave_line(loop, &shakers[1]);
+	loop_leave_line(loop, &shakers[4]);
+	knock(5);
+	turn(10);
+	turn(10);
+	turn(10);
+	assert_went(4, (int[]){0, 2, 3, 5});
+	assert_null(loop->line);
 }
 
 static void without_a_bound_all_shake_hands_at_once(void **state)
 {
-	uint32_t tickets[3] = {0};
-	unsigned left = 0x7;
-
 	(void)state;
 	loop->max_handshakes = 1;
-	shake_hands(tickets, 3, &left);
+	nwent = 0;
+	for (int i = 0; i < 3; i++)
+		knock(i);
 	/* As a reload does; those who waited do not any more. */
 	loop->max_handshakes = 0;
-	assert_int_equal(shake_hands(tickets, 3, &left), 0x3);
+	turn(10);
+	assert_int_equal(nwent, 3);
+	knock(3);
+	assert_int_equal(nwent, 4);
+}
+
+static void the_loop_sleeps_when_nobody_is_in_line(void **state)
+{
+	(void)state;
+	loop->max_handshakes = 1;
+	knock(0);
+	knock(1);
+	assert_true(ev_is_active(&loop->has_line));
+	turn(10);
+	assert_false(ev_is_active(&loop->has_line));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_loop, close_loop)
@@ -213,8 +235,8 @@ int main(void)
 		TEST(it_runs_until_it_is_stopped),
 		TEST(handshakes_go_on_in_the_order_in_which_they_had_to_wait),
 		TEST(handshakes_are_not_held_up_by_one_that_has_gone),
-		TEST(tickets_go_on_beyond_the_last_number),
 		TEST(without_a_bound_all_shake_hands_at_once),
+		TEST(the_loop_sleeps_when_nobody_is_in_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

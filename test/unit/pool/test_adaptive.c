@@ -198,10 +198,37 @@ static void nothing_at_all_is_the_least(void **state)
 		assert_int_equal(adaptive_tick(&a, &s, 3, 50), 3);
 }
 
+static void an_idle_pool_comes_to_rest_and_ticks_more_or_less_do_not_show(void **state)
+{
+	struct adaptive_sample s = {.held = 30, .waiting = 60, .finished = 500, .busy_us = 500 * 20000};
+	const struct adaptive_sample idle = {0};
+	struct adaptive rested;
+	unsigned n = 0;
+
+	(void)state;
+	a = (struct adaptive){0};
+	for (unsigned i = 0; i < 200; i++) {
+		s.held = adaptive_tick(&a, &s, LEAST, 50);
+		assert_false(adaptive_is_at_rest(&a, LEAST));
+	}
+	while (!adaptive_is_at_rest(&a, LEAST)) {
+		adaptive_tick(&a, &idle, LEAST, 50);
+		/* A minute until all is forgotten, and what is given back a twentieth a second. */
+		assert_true(n++ < 180 * 4);
+	}
+	rested = a;
+	for (unsigned i = 0; i < 10 * 60 * 4; i++)
+		adaptive_tick(&a, &idle, LEAST, 50);
+	/* Both grow alike when clients come again. */
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(adaptive_tick(&a, &s, LEAST, 50), adaptive_tick(&rested, &s, LEAST, 50));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(under_steady_load_it_swings_by_a_fifth_at_most),
+		cmocka_unit_test(an_idle_pool_comes_to_rest_and_ticks_more_or_less_do_not_show),
 		cmocka_unit_test(a_saturated_server_gets_about_what_it_works_best_with),
 		cmocka_unit_test(what_it_answers_is_nearly_what_the_best_fixed_size_does),
 		cmocka_unit_test(a_burst_gets_what_it_needs_within_two_seconds),

@@ -4,7 +4,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "pool/concurrency.h"
+
+#define SECOND UINT64_C(1000000)
 
 static struct concurrency c;
 
@@ -109,6 +113,74 @@ static void what_is_long_ago_is_forgotten(void **state)
 	assert_in_range(c.nsamples, CONCURRENCY_WINDOW / 2 - CONCURRENCY_BUCKETS, CONCURRENCY_WINDOW - 1);
 }
 
+/* A pool with a past: of all sizes, some waited for. */
+static void have_past(uint64_t seed)
+{
+	c = (struct concurrency){0};
+	for (unsigned n = (unsigned)(seed % 4000); n > 0; n--) {
+		seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+		concurrency_note(&c, (unsigned)(seed >> 60) == 0 ? 4000000000u : (unsigned)(seed >> 58), seed >> 63 != 0);
+	}
+}
+
+static void many_idle_samples_at_once_are_the_same_as_one_by_one(void **state)
+{
+	static const uint64_t numbers[] = {0, 1, 7, 1799, 1800, 1801, 3600, 5401, 40000,
+					   64 * CONCURRENCY_WINDOW, 64 * CONCURRENCY_WINDOW + 1, 500001};
+
+	(void)state;
+	for (uint64_t past = 0; past < 12; past++) {
+		for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+			struct concurrency one_by_one;
+
+			have_past(past * 997);
+			one_by_one = c;
+			for (uint64_t n = 0; n < numbers[i]; n++)
+				concurrency_note(&one_by_one, 0, false);
+			concurrency_note_idle(&c, numbers[i]);
+			assert_memory_equal(&c, &one_by_one, sizeof(c));
+		}
+	}
+}
+
+static void a_century_of_idle_samples_costs_no_more_than_a_week(void **state)
+{
+	struct concurrency week;
+
+	(void)state;
+	note(10, 3);
+	week = c;
+	concurrency_note_idle(&week, 7 * 24 * 3600);
+	concurrency_note_idle(&c, UINT64_C(100) * 366 * 24 * 3600);
+	/* Both are multiples of half a window. */
+	assert_memory_equal(&c, &week, sizeof(c));
+}
+
+static void a_second_has_one_sample_and_idle_ones_are_made_up_for(void **state)
+{
+	(void)state;
+	concurrency_begin(&c, 5 * SECOND + 1);
+	concurrency_sample(&c, 5 * SECOND + 2, 9, false);
+	assert_int_equal(c.nsamples, 0);
+	concurrency_sample(&c, 6 * SECOND, 2, false);
+	concurrency_sample(&c, 6 * SECOND + 1, 9, false);
+	assert_int_equal(c.nsamples, 1);
+	assert_int_equal(c.sum, 2);
+	concurrency_was_idle(&c, 9 * SECOND + 5);
+	concurrency_was_idle(&c, 9 * SECOND + 6);
+	assert_int_equal(c.nsamples, 4);
+	assert_int_equal(c.sum, 2);
+}
+
+static void seconds_in_which_nobody_could_look_do_not_count(void **state)
+{
+	(void)state;
+	concurrency_begin(&c, 5 * SECOND);
+	concurrency_sample(&c, 6 * SECOND, 2, false);
+	concurrency_sample(&c, 60 * SECOND, 2, false);
+	assert_int_equal(c.nsamples, 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
@@ -122,6 +194,10 @@ int main(void)
 		TEST(a_pool_that_clients_wait_for_needs_a_quarter_more_than_it_has),
 		TEST(a_wait_in_a_hundred_is_no_bound),
 		TEST(what_is_long_ago_is_forgotten),
+		TEST(many_idle_samples_at_once_are_the_same_as_one_by_one),
+		TEST(a_century_of_idle_samples_costs_no_more_than_a_week),
+		TEST(a_second_has_one_sample_and_idle_ones_are_made_up_for),
+		TEST(seconds_in_which_nobody_could_look_do_not_count),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -379,6 +379,86 @@ static void only_so_many_connect_at_a_time(void **state)
 	assert_int_equal(pool.nservers[POOL_SERVER_NEW], 3);
 }
 
+/* Clients wait for all the servers there may be; returns how many are opened at once. */
+static unsigned fill_for_a_crowd(unsigned first, uint64_t now)
+{
+	pool.settings.size = 16;
+	pool.settings.connect_parallel = 10;
+	for (unsigned i = 0; i < 16; i++)
+		if (clients[i].waiting_since == 0)
+			acquire(i, now);
+	return fill(first, now);
+}
+
+static void one_login_opens_the_door_for_as_many_as_may_connect(void **state)
+{
+	(void)state;
+	assert_int_equal(fill_for_a_crowd(0, NOW), POOL_FIRST_CONNECTS);
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	pool_release(&servers[0], NOW + 1);
+	assert_int_equal(fill(4, NOW + 1), 7);
+	assert_int_equal(pool.nservers[POOL_SERVER_NEW], 10);
+}
+
+static void a_login_proves_nothing_after_a_second(void **state)
+{
+	(void)state;
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	assert_int_equal(fill_for_a_crowd(0, NOW + 1 + SECOND), POOL_FIRST_CONNECTS);
+}
+
+static void a_login_still_proves_something_within_a_second(void **state)
+{
+	(void)state;
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	assert_int_equal(fill_for_a_crowd(0, NOW + SECOND), 10);
+}
+
+static void an_attempt_that_comes_to_nothing_closes_the_door(void **state)
+{
+	(void)state;
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	assert_int_equal(fill_for_a_crowd(0, NOW + 1), 10);
+	pool_server_leave(&servers[0], NOW + 2);
+	for (unsigned i = 1; i < 7; i++)
+		pool_release(&servers[i], NOW + 2);
+	assert_int_equal(pool.nservers[POOL_SERVER_NEW], 3);
+	assert_int_equal(fill(10, NOW + 2), 1);
+}
+
+static void only_a_login_that_began_after_the_failure_opens_it_again(void **state)
+{
+	(void)state;
+	assert_int_equal(fill_for_a_crowd(0, NOW), POOL_FIRST_CONNECTS);
+	pool_server_leave(&servers[0], NOW + 5);
+	assert_int_equal(fill(4, NOW + 5), 1);
+	pool_was_let_in(&pool, NOW, NOW + 6);
+	pool_release(&servers[1], NOW + 6);
+	assert_int_equal(fill(5, NOW + 6), 1);
+	pool_was_let_in(&pool, NOW + 6, NOW + 7);
+	pool_release(&servers[5], NOW + 7);
+	assert_int_equal(fill(6, NOW + 7), 7);
+}
+
+static void a_server_that_is_lost_young_closes_the_door_too(void **state)
+{
+	(void)state;
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	backoff_failed(&pool.backoff, NOW + 2, NOW, SECOND, 0);
+	assert_int_equal(fill_for_a_crowd(0, NOW + SECOND / 2), POOL_FIRST_CONNECTS);
+}
+
+static void fewer_than_the_first_ones_is_the_bound_in_any_case(void **state)
+{
+	(void)state;
+	pool.settings.connect_parallel = 2;
+	for (unsigned i = 0; i < 5; i++)
+		acquire(i, NOW);
+	assert_int_equal(fill(0, NOW), 2);
+	pool_was_let_in(&pool, NOW, NOW + 1);
+	assert_false(wants(NOW + 1));
+}
+
 static void the_pool_is_never_larger_than_its_size(void **state)
 {
 	unsigned n = 0;
@@ -417,6 +497,7 @@ static void a_size_of_zero_sets_no_bound(void **state)
 	(void)state;
 	pool.settings.size = 0;
 	pool.settings.connect_parallel = 100;
+	pool_was_let_in(&pool, NOW, NOW);
 	for (unsigned i = 0; i < 12; i++)
 		acquire(i, NOW);
 	assert_int_equal(fill(0, NOW), 12);
@@ -981,6 +1062,13 @@ int main(void)
 		TEST(nobody_waits_and_nothing_is_wanted),
 		TEST(each_who_waits_wants_a_server_that_is_not_coming_yet),
 		TEST(only_so_many_connect_at_a_time),
+		TEST(one_login_opens_the_door_for_as_many_as_may_connect),
+		TEST(a_login_proves_nothing_after_a_second),
+		TEST(a_login_still_proves_something_within_a_second),
+		TEST(an_attempt_that_comes_to_nothing_closes_the_door),
+		TEST(only_a_login_that_began_after_the_failure_opens_it_again),
+		TEST(a_server_that_is_lost_young_closes_the_door_too),
+		TEST(fewer_than_the_first_ones_is_the_bound_in_any_case),
 		TEST(the_pool_is_never_larger_than_its_size),
 		TEST(servers_in_every_state_count_against_the_size),
 		TEST(a_size_of_zero_sets_no_bound),
