@@ -7,7 +7,7 @@
 static const struct {
 	uint32_t cap;
 	size_t keep;
-} classes[] = {{512 - sizeof(struct buf), 4096}, {4096 - sizeof(struct buf), 1024}, {65536, 64}};
+} classes[] = {{512 - sizeof(struct buf), 4096}, {4096 - sizeof(struct buf), 1024}, {65536, 64}, {262144, 8}};
 
 #define NCLASSES (sizeof(classes) / sizeof(classes[0]))
 

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "net/inherited.h"
 #include "net/tls_io.h"
+#include "net/tls_socket.h"
 
 /* The first byte of a TLS record that carries a handshake. */
 #define TLS_HANDSHAKE_BYTE 0x16
@@ -65,7 +66,7 @@ static bool keep(struct conn *c, const uint8_t *p, size_t n)
 	return n == 0 || buf_append(loop_of(c)->bufs, &c->in, p, n);
 }
 
-/* A read of at least this much may be a piece of a stream; one of half the scratch is worth a turn of its own. */
+/* A read of at least this much may be a piece of a stream. */
 #define LARGE_READ 4096
 
 /* So many large reads in a row make a stream: 128 KiB of PostgreSQL's. */
@@ -73,21 +74,39 @@ static bool keep(struct conn *c, const uint8_t *p, size_t n)
 
 static void note_read(struct conn *c, size_t n)
 {
+	struct pace *pace = &loop_of(c)->pace;
+
 	if (n < LARGE_READ)
 		c->nlarge = 0;
 	else if (c->nlarge < STREAM_READS)
 		c->nlarge++;
-	loop_note_read(loop_of(c), c->nlarge == STREAM_READS && n < LOOP_SCRATCH_SIZE / 2);
+	if (c->nlarge == STREAM_READS)
+		pace_note_stream(pace, n, c->ops->streams_in_pieces);
+	else
+		pace_note_other(pace);
+}
+
+/* For a call that may touch the socket. */
+static struct ssl_st *aimed_tls(struct conn *c)
+{
+	tls_socket_aim(loop_of(c)->tls_socket, c->io.fd);
+	return c->tls;
 }
 
 static ssize_t receive(struct conn *c, void *p, size_t n)
 {
-	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(c->tls, p, n);
+	return c->tls == NULL ? recv(c->io.fd, p, n, 0) : tls_recv(aimed_tls(c), p, n);
 }
 
 static ssize_t transmit(struct conn *c, const void *p, size_t n)
 {
-	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(c->tls, p, n);
+	return c->tls == NULL ? send(c->io.fd, p, n, MSG_NOSIGNAL) : tls_send(aimed_tls(c), p, n);
+}
+
+static void end_tls(struct conn *c, bool is_healthy)
+{
+	tls_close(aimed_tls(c), is_healthy);
+	c->tls = NULL;
 }
 
 /*
@@ -126,7 +145,7 @@ static size_t offer_kept(struct conn *c)
 	return taken == CONN_CLOSED ? CONN_CLOSED : 0;
 }
 
-/* A message so long that what is kept of it fills the scratch: it grows where it is kept. */
+/* A message so long that what is kept of it leaves little room for a read: it grows where it is kept. */
 static void take_more(struct conn *c, size_t n)
 {
 	if (!keep(c, loop_of(c)->scratch, n))
@@ -150,7 +169,7 @@ static void take_scratch(struct conn *c, size_t n)
 }
 
 /*
- * Reads behind what was kept, if that fits into the scratch, so that a
+ * Reads behind what was kept, if that is not much, so that a
  * message cut by a read boundary becomes whole without more than its head
  * being copied; otherwise into the kept buffer itself, which then grows.
  */
@@ -158,13 +177,13 @@ static void read_some(struct conn *c)
 {
 	uint8_t *scratch = loop_of(c)->scratch;
 	size_t kept = buf_bytes(c->in);
-	bool is_long = kept >= LOOP_SCRATCH_SIZE / 2;
+	bool is_long = kept >= PACE_READ_SIZE / 2;
 	size_t at = is_long ? 0 : kept;
 	ssize_t n;
 
 	if (at > 0)
 		memcpy(scratch, c->in->data + c->in->start, at);
-	n = receive(c, scratch + at, LOOP_SCRATCH_SIZE - at);
+	n = receive(c, scratch + at, loop_of(c)->pace.read_size - at);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -209,7 +228,7 @@ static void shake_hands(struct conn *c)
 		update_watch(c);
 		return;
 	}
-	step = tls_handshake(c->tls);
+	step = tls_handshake(aimed_tls(c));
 	c->wants_write = step == TLS_STEP_WANT_WRITE;
 	if (step == TLS_STEP_FAILED) {
 		c->ops->on_closed(c, EPROTO);
@@ -333,6 +352,7 @@ void conn_start_tls(struct conn *c, struct ssl_st *tls)
 {
 	c->tls = tls;
 	c->is_handshaking = true;
+	tls_socket_use(loop_of(c)->tls_socket, tls);
 	update_watch(c);
 	/* A client speaks first. */
 	if (!SSL_is_server(tls))
@@ -461,7 +481,7 @@ void conn_close(struct conn *c)
 		loop_leave_line(loop_of(c), c);
 	if (c->out != NULL && !c->is_broken && !c->is_handshaking)
 		(void)!transmit(c, c->out->data + c->out->start, buf_bytes(c->out));
-	tls_close(&c->tls, !c->is_broken);
+	end_tls(c, !c->is_broken);
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	c->is_open = false;
@@ -475,7 +495,7 @@ void conn_abandon(struct conn *c)
 {
 	if (c->is_in_line)
 		loop_leave_line(loop_of(c), c);
-	tls_close(&c->tls, false);
+	end_tls(c, false);
 	ev_io_stop(loop_of(c)->ev, &c->io);
 	close(c->io.fd);
 	buf_return(loop_of(c)->bufs, &c->in);

@@ -46,6 +46,11 @@ struct conn_ops {
 	void (*on_buried)(struct conn *c);
 	/* Of all that is ready in a turn, connections of a higher one are looked at first; EV_MINPRI to EV_MAXPRI. */
 	int priority;
+	/*
+	 * Its streams come in small pieces, however fast: see loop_note_read(). Those of clients need no such help. They
+	 * come as fast as the server takes them, and what it does not take yet collects meanwhile by itself.
+	 */
+	bool streams_in_pieces;
 };
 
 /* There may be very many, and nearly all of them at rest: they are to be small. */

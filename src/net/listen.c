@@ -239,6 +239,20 @@ static int take_inherited(const struct listen_options *o, const struct sockaddr 
 	return o->inherited == NULL ? -1 : inherited_take(o->inherited, sa, len);
 }
 
+/*
+ * Within a machine there is no network to be congested. A congestion control that paces, as BBR does, arms timers there
+ * to hold streams back. Connections have their listener's; one that cannot have another is none the worse for it.
+ */
+static void do_not_pace(int fd, const struct sockaddr *sa)
+{
+	static const char simple[] = "reno";
+	struct addr a;
+
+	addr_from_sockaddr(&a, sa);
+	if (addr_is_loopback(&a))
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, simple, sizeof(simple) - 1);
+}
+
 static bool listen_tcp(struct listeners *l, const struct listen_options *o, const struct addrinfo *ai)
 {
 	int fd = take_inherited(o, ai->ai_addr, ai->ai_addrlen);
@@ -249,6 +263,7 @@ static bool listen_tcp(struct listeners *l, const struct listen_options *o, cons
 	if (fd < 0)
 		return false;
 	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	do_not_pace(fd, ai->ai_addr);
 	if (o->reuseport)
 		set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (ai->ai_family == AF_INET6)

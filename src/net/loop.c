@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "net/conn.h"
 #include "net/deadline.h"
+#include "net/tls_socket.h"
 
 void loop_bury(struct loop *loop)
 {
@@ -17,17 +18,13 @@ void loop_bury(struct loop *loop)
 	}
 }
 
-/* The shortest time between two turns that move nothing but streams, in seconds. */
-#define COLLECT_SECONDS 100e-6
-
 static void choose_pace(struct loop *loop)
 {
-	bool collect = loop->nstreaming > 0 && loop->nother == 0;
+	unsigned before = loop->pace.interval;
 
-	loop->nstreaming = loop->nother = 0;
-	if (collect != loop->is_collecting)
-		ev_set_io_collect_interval(loop->ev, collect ? COLLECT_SECONDS : 0.);
-	loop->is_collecting = collect;
+	pace_next_turn(&loop->pace);
+	if (loop->pace.interval != before)
+		ev_set_io_collect_interval(loop->ev, loop->pace.interval * 1e-6);
 }
 
 /* Somebody stands in line: the loop does not sleep. */
@@ -140,12 +137,15 @@ struct loop *loop_new(void)
 	loop->ev = ev_default_loop(EVFLAG_AUTO);
 	loop->bufs = bufpool_new();
 	loop->scratch = malloc(LOOP_SCRATCH_SIZE);
-	if (loop->ev == NULL || loop->bufs == NULL || loop->scratch == NULL) {
+	loop->tls_socket = tls_socket_new();
+	if (loop->ev == NULL || loop->bufs == NULL || loop->scratch == NULL || loop->tls_socket == NULL) {
+		BIO_free(loop->tls_socket);
 		bufpool_free(loop->bufs);
 		free(loop->scratch);
 		free(loop);
 		return NULL;
 	}
+	pace_init(&loop->pace);
 	ev_prepare_init(&loop->before_sleep, on_before_sleep);
 	loop->before_sleep.data = loop;
 	ev_prepare_start(loop->ev, &loop->before_sleep);
@@ -165,6 +165,7 @@ void loop_free(struct loop *loop)
 	ev_prepare_stop(loop->ev, &loop->before_sleep);
 	ev_check_stop(loop->ev, &loop->after_sleep);
 	ev_loop_destroy(loop->ev);
+	BIO_free(loop->tls_socket);
 	bufpool_free(loop->bufs);
 	free(loop->scratch);
 	free(loop);

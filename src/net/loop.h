@@ -9,20 +9,22 @@
 #include <stdint.h>
 
 #include "net/buf.h"
+#include "net/pace.h"
 
+struct bio_st;
 struct conn;
 
-/* One read() fills at most this much; single thread: nobody else is using it. */
-#define LOOP_SCRATCH_SIZE ((size_t)64 * 1024)
+/* What reads fill; single thread: nobody else is using it. */
+#define LOOP_SCRATCH_SIZE PACE_READ_MAX
 
 struct loop {
 	struct ev_loop *ev;
 	struct bufpool *bufs;
 	uint8_t *scratch;
+	struct bio_st *tls_socket;       /* OpenSSL's BIO: see net/tls_socket.h */
 	struct conn *graves;             /* closed connections, freed before the loop sleeps */
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
-	unsigned nstreaming, nother;     /* reads of this turn: see loop_note_read() */
-	bool is_collecting;
+	struct pace pace;
 	unsigned nhandshakes;            /* steps of TLS handshakes in this turn, those of who was called included */
 	unsigned max_handshakes;         /* 0: no bound; tls_handshakes_per_turn */
 	struct conn *line, **line_end;   /* see loop_may_shake_hands() */
@@ -39,21 +41,6 @@ void loop_free(struct loop *loop);
 
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-
-/*
- * A stream of data comes in the pieces in which its sender writes, 8 KiB from
- * PostgreSQL, and a fast reader would wake up for each. When a turn has
- * brought nothing but such pieces, the next one is put off by a moment, so
- * that more of them move at once, at a fraction of the system calls. Any
- * other read in a turn ends that: queries never wait for streams.
- */
-static inline void loop_note_read(struct loop *loop, bool is_streaming)
-{
-	if (is_streaming)
-		loop->nstreaming++;
-	else
-		loop->nother++;
-}
 
 /*
  * Whether one more step of a TLS handshake fits into this turn. Whoever has to

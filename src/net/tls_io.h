@@ -27,4 +27,4 @@ bool tls_has_pending(const SSL *ssl);
 void tls_wipe_what_is_read(SSL *ssl, bool wipes);
 
 /* Tells the peer that nothing more comes, if that can be done at once, and frees. NULL is allowed. */
-void tls_close(SSL **ssl, bool is_healthy);
+void tls_close(SSL *ssl, bool is_healthy);

@@ -176,7 +176,8 @@ const struct conn_ops server_conn_ops = {.on_connected = on_connected,
 					 .on_closed = on_closed,
 					 .on_buried = on_buried,
 					 /* One that has died is known to be dead before a client is given it. */
-					 .priority = 1};
+					 .priority = 1,
+					 .streams_in_pieces = true};
 
 /* ------------------------------------------------------------------ deadlines */
 

@@ -87,6 +87,14 @@ static const struct conn_ops ops = {
 	.on_buried = on_buried,
 };
 
+/* The same of one whose streams come in small pieces. */
+static const struct conn_ops piecemeal_ops = {
+	.on_bytes = on_bytes,
+	.on_closed = on_closed,
+	.on_buried = on_buried,
+	.streams_in_pieces = true,
+};
+
 static int set_up(void **state)
 {
 	int fds[2];
@@ -144,6 +152,29 @@ static void bytes_that_arrive_are_offered(void **state)
 	assert_int_equal(lent(), 0);
 }
 
+/* Many large pieces, each in a turn of its own. */
+static void peer_streams(void)
+{
+	static const char piece[8192];
+
+	for (int i = 1; i <= 20; i++) {
+		assert_int_equal(write(s.peer, piece, sizeof(piece)), sizeof(piece));
+		turn_until(s.nseen == i * sizeof(piece));
+	}
+	turn(0.001);
+}
+
+static void only_streams_that_come_in_pieces_are_collected(void **state)
+{
+	(void)state;
+	peer_streams();
+	assert_int_equal(loop->pace.interval, 0);
+	s.conn.ops = &piecemeal_ops;
+	s.nseen = 0;
+	peer_streams();
+	assert_int_not_equal(loop->pace.interval, 0);
+}
+
 static void kept_bytes_are_offered_again_with_what_comes_next(void **state)
 {
 	(void)state;
@@ -174,6 +205,52 @@ static void bytes_not_taken_at_all_add_up(void **state)
 	s.take = SIZE_MAX;
 	peer_says("y");
 	turn_until(has_seen("xxxxxy"));
+}
+
+/* As much as the socket takes; it has to be more than one read of a query brings. */
+static size_t fill_socket(void)
+{
+	static const char much[150000];
+	size_t sent = 0;
+	ssize_t n;
+
+	while (sent < sizeof(much) && (n = write(s.peer, much + sent, sizeof(much) - sent)) > 0)
+		sent += (size_t)n;
+	assert_true(sent > PACE_READ_SIZE);
+	return sent;
+}
+
+static void one_turn_of_much_that_comes_at_once_is_bounded(void **state)
+{
+	size_t sent = fill_socket();
+
+	(void)state;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.last_offer, PACE_READ_SIZE);
+	turn_until(s.nseen == sent);
+}
+
+static void a_stream_is_read_by_larger_reads(void **state)
+{
+	static const char piece[8192];
+	size_t sent = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		sent += (size_t)write(s.peer, piece, sizeof(piece));
+		turn_until(s.nseen == sent);
+	}
+	sent += fill_socket();
+	s.noffers = 0;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.nseen, sent);
+	/* A short answer in between, and the next is a stream only when it has shown again that it is. */
+	peer_says("CREATE TABLE");
+	turn_until(s.nseen == sent + 12);
+	fill_socket();
+	s.noffers = 0;
+	turn_until(s.noffers > 0);
+	assert_int_equal(s.last_offer, PACE_READ_SIZE);
 }
 
 /* A message larger than the scratch, whose handler wants it whole. */
@@ -602,7 +679,7 @@ static void a_paused_connection_that_breaks_leaves_no_gap_in_its_stream(void **s
 	conn_pause(&s.conn);
 	while (sent < sizeof(much) && (n = write(s.peer, much + sent, sizeof(much) - sent)) > 0)
 		sent += (size_t)n;
-	assert_true(sent > LOOP_SCRATCH_SIZE);
+	assert_true(sent > PACE_READ_SIZE);
 	peer_ends();
 	conn_write(&s.conn, "x", 1);
 	turn(0.001);
@@ -803,8 +880,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(bytes_that_arrive_are_offered),
+		TEST(only_streams_that_come_in_pieces_are_collected),
 		TEST(kept_bytes_are_offered_again_with_what_comes_next),
 		TEST(bytes_not_taken_at_all_add_up),
+		TEST(one_turn_of_much_that_comes_at_once_is_bounded),
+		TEST(a_stream_is_read_by_larger_reads),
 		TEST(kept_bytes_may_outgrow_the_scratch),
 		TEST(the_end_of_the_stream_is_told_once_behind_its_bytes),
 		TEST(what_is_kept_can_be_looked_at),

@@ -657,6 +657,22 @@ static void rare_options_are_set_on_each_who_is_accepted(void **state)
 	listeners_close(&l);
 }
 
+static void connections_within_the_machine_are_not_paced(void **state)
+{
+	struct listen_options o = options_for("127.0.0.1", free_port(), "");
+	struct listeners *l = open_with(&o);
+	int fd = connect_tcp("127.0.0.1", o.port);
+	char name[16] = "";
+	socklen_t n = sizeof(name);
+
+	(void)state;
+	turn_until(naccepted == 1);
+	assert_int_equal(getsockopt(last.fd, IPPROTO_TCP, TCP_CONGESTION, name, &n), 0);
+	assert_string_equal(name, "reno");
+	close(fd);
+	listeners_close(&l);
+}
+
 static void both_ends_of_who_is_accepted_are_told(void **state)
 {
 	struct listen_options one = options_for("127.0.0.2", free_port(), ""), any = options_for("*", free_port(), "");
@@ -733,6 +749,7 @@ int main(void)
 		TEST(rare_options_are_set_on_each_who_is_accepted),
 		TEST(both_ends_of_who_is_accepted_are_told),
 		TEST(a_crowd_is_accepted_in_a_few_turns),
+		TEST(connections_within_the_machine_are_not_paced),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter_quietly, tempdir_leave);

@@ -136,7 +136,7 @@ static void on_shaker(EV_P_ ev_io *io, int events)
 
 	(void)EV_A;
 	(void)events;
-	if (loop_may_shake_hands(c->loop, c))
+	if (loop_may_shake_hands(io->data, c))
 		went[nwent++] = (int)(c - shakers);
 }
 
@@ -146,8 +146,8 @@ static void knock(int i)
 	struct conn *c = &shakers[i];
 
 	memset(c, 0, sizeof(*c));
-	c->loop = loop;
 	ev_io_init(&c->io, on_shaker, 0, 0);
+	c->io.data = loop;
 	on_shaker(loop->ev, &c->io, EV_READ);
 }
 
