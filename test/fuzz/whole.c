@@ -15,6 +15,7 @@
  */
 #include <getopt.h>
 #include <inttypes.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,7 +92,8 @@ static void step_actor(struct play *p)
 		look_why_gone(p, a);
 		actor_enter(a, &p->stage.world, ++p->last_id, databases[below(DATABASES)]);
 	}
-	if (p->roughness > SMOOTH && below(60) == 0)
+	/* In the middle of something most of all: others must not be hit by what is done about it. */
+	if (p->roughness > SMOOTH && below(a->nready > 0 ? 15 : 60) == 0)
 		actor_leave(a);
 	else if (p->roughness == HOSTILE && below(60) == 0)
 		actor_babble(a);
@@ -130,6 +132,9 @@ static void step_backend(struct play *p)
 	struct backend *b = &p->stage.backends[below(STAGE_BACKENDS)];
 
 	if (b->fd < 0)
+		return;
+	/* PostgreSQL forks for each connection: a cancel request may come long after it was sent. */
+	if (b->state == BACKEND_STARTUP && below(3) > 0)
 		return;
 	b->pace = below(3) == 0 ? 1 + below(200) : 0;
 	if (p->roughness > SMOOTH && below(80) == 0)
@@ -360,8 +365,6 @@ static void run(uint64_t seed, unsigned steps)
 	struct play p = {.admin = -1, .roughness = (enum roughness)(seed % ROUGHNESSES)};
 	struct conf *conf = world_conf(inis[seed / ROUGHNESSES % INIS], NULL, NULL);
 
-	printf("seed=%" PRIu64 "\n", seed);
-	fflush(stdout);
 	stage_open(&p.stage, conf, seed);
 	for (size_t i = 0; i < ACTORS; i++)
 		actor_init(&p.actors[i]);
@@ -374,6 +377,24 @@ static void run(uint64_t seed, unsigned steps)
 	printf("%u clients, %u rows\n", p.last_id, p.nheard);
 	stage_close(&p.stage);
 	conf_unref(&conf);
+}
+
+/* In a process of its own: what happens in a run depends on nothing before it. */
+static bool run_apart(uint64_t seed, unsigned steps)
+{
+	pid_t child;
+	int status;
+
+	printf("seed=%" PRIu64 "\n", seed);
+	fflush(stdout);
+	child = fork();
+	must(child >= 0);
+	if (child == 0) {
+		run(seed, steps);
+		exit(0);
+	}
+	must(waitpid(child, &status, 0) == child);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 int main(int argc, char **argv)
@@ -408,7 +429,8 @@ int main(int argc, char **argv)
 		}
 	}
 	do {
-		run(seed++, steps);
+		if (!run_apart(seed++, steps))
+			return 1;
 	} while (!has_seed && time(NULL) < until);
 	return 0;
 }

@@ -195,9 +195,9 @@ void actor_ask(struct actor *a)
 		say_query(a, text_of(a, "fail"));
 	else if (what < 78)
 		say_query(a, text_of(a, below(2) == 0 ? "rows 3" : "rows 700"));
-	else if (what < 82)
+	else if (what < 84)
 		say_query(a, text_of(a, "sleep"));
-	else if (what < 86)
+	else if (what < 87)
 		say_query(a, text_of(a, "copy out"));
 	else if (what < 90)
 		say_query(a, "");

@@ -296,8 +296,6 @@ static void on_query(struct backend *b, const struct msg *m)
 	struct cursor c = msg_cursor(m);
 	struct slice text = slice_trim(cursor_string(&c));
 
-	b->is_simple = true;
-	b->is_skipping = false;
 	forget_name(b->portals, SLICE_LIT(""));
 	forget_name(b->statements, SLICE_LIT(""));
 	if (text.n == 0) {
@@ -450,19 +448,18 @@ static void on_message(struct backend *b, const struct msg *m)
 		on_copy(b, m->type);
 		return;
 	}
-	if (m->type == 'Q') {
-		on_query(b, m);
+	/* Queries too. */
+	if (b->is_skipping && m->type != 'S')
 		return;
-	}
-	if (m->type == 'S') {
+	b->is_simple = m->type == 'Q' || m->type == 'F';
+	switch (m->type) {
+	case 'Q':
+		on_query(b, m);
+		break;
+	case 'S':
 		b->is_skipping = false;
 		say_ready(b);
-		return;
-	}
-	b->is_simple = false;
-	if (b->is_skipping)
-		return;
-	switch (m->type) {
+		break;
 	case 'P':
 		on_parse(b, &c);
 		break;
@@ -485,7 +482,6 @@ static void on_message(struct backend *b, const struct msg *m)
 		break;
 	case 'F':
 		say_error(b, "42883", SLICE_LIT("no functions here"));
-		b->is_skipping = false;
 		say_ready(b);
 		break;
 	default:
