@@ -70,13 +70,6 @@ class Probe:
         begin, end = self.phases[phase]
         return sum(begin <= at <= end for at in self.moments) / (end - begin)
 
-    def longest_wait(self, phase):
-        """As a share of the phase."""
-        begin, end = self.phases[phase]
-        at = [begin, *(at for at in self.moments if begin < at < end), end]
-        return max(b - a for a, b in zip(at, at[1:])) / (end - begin)
-
     def assert_served(self, phase):
-        """In that phase answers came all along, and not much slower than one must be whose machine is busy."""
-        assert self.rate(phase) > 0.003 * self.rate("calm") > 0, (self.rate(phase), self.rate("calm"))
-        assert self.longest_wait(phase) < 0.6, self.longest_wait(phase)
+        """In that phase answers came, and not more slowly than they may where the machine is busy with both sides."""
+        assert self.rate(phase) > 0.005 * self.rate("calm") > 0, (self.rate(phase), self.rate("calm"))
