@@ -220,8 +220,10 @@ static void apply_settings(struct pooler *p)
 	ev_timer_stop(p->hub.loop->ev, &p->stats);
 	p->stats.repeat = (double)s->stats_period / CLOCK_SECOND;
 	ev_timer_again(p->hub.loop->ev, &p->stats);
-	sys_raise_nofile((size_t)s->max_client_conn + SPARE_DESCRIPTORS +
-			 (size_t)s->default_pool_size * (registry_pool_count(p->hub.registry) + 16));
+	p->hub.admission.max_descriptors =
+		sys_raise_nofile((size_t)s->max_client_conn + ADMISSION_LEAST + SPARE_DESCRIPTORS +
+				 (size_t)s->default_pool_size * (registry_pool_count(p->hub.registry) + 16));
+	memory_guard_set_up(&p->hub);
 }
 
 /* Puts a snapshot in force and takes over its reference. */
@@ -647,6 +649,8 @@ static bool make_hub(struct pooler *p, struct conf *conf, struct strbuf *error)
 	const char *why = "out of memory";
 
 	TAILQ_INIT(&hub->cancels);
+	TAILQ_INIT(&hub->in_disuse);
+	admission_init(&hub->admission);
 	hub->started_at = clock_us();
 	hub->on_quiet = on_quiet;
 	hub->on_quiet_arg = p;
@@ -809,6 +813,7 @@ void pooler_free(struct pooler *p)
 	if (hub->loop != NULL && hub->registry != NULL) {
 		drain_stop(hub);
 		capacity_stop(hub);
+		memory_guard_stop(hub);
 		pool_sizes_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;

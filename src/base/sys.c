@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* So many come whole, once the kernel's generator is seeded. */
 #define RANDOM_SIZE 256
@@ -89,4 +91,20 @@ bool sys_set_nonblocking(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
+}
+
+struct sys_memory sys_memory(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), size, resident;
+	struct sys_memory none = {0};
+	char text[128];
+	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[n < 0 ? 0 : n] = '\0';
+	if (sscanf(text, "%zu %zu", &size, &resident) != 2)
+		return none;
+	return (struct sys_memory){.size = size * page, .resident = resident * page};
 }

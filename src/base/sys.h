@@ -24,3 +24,10 @@ void sys_allow_core_dumps(bool allowed);
 size_t sys_raise_nofile(size_t wanted);
 
 bool sys_set_nonblocking(int fd);
+
+/* What the process takes, in bytes; all 0 when the system does not tell. */
+struct sys_memory {
+	size_t size;             /* its address space */
+	size_t resident;         /* of that, in memory */
+};
+struct sys_memory sys_memory(void);

@@ -113,12 +113,18 @@ bool setting_find_entity(struct slice key, enum setting_scope scope, enum settin
 /* --- reading --- */
 
 struct unit {
-	const char *name;
-	int64_t us;
+	const char *name;        /* NULL: the end */
+	int64_t factor;
 };
 
-static const struct unit units[] = {
+static const struct unit time_units[] = {
 	{"us", 1}, {"ms", 1000}, {"s", SECOND}, {"min", 60 * SECOND}, {"h", 3600 * SECOND}, {"d", 86400 * SECOND},
+	{NULL, 0},
+};
+
+/* As PostgreSQL counts them. */
+static const struct unit size_units[] = {
+	{"B", 1}, {"kB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"TB", INT64_C(1) << 40}, {NULL, 0},
 };
 
 static bool read_boolean(struct slice s, int64_t *number)
@@ -208,11 +214,11 @@ static struct slice take_digits(struct slice *s)
 	return digits;
 }
 
-static bool find_unit(struct slice name, int64_t *us)
+static bool find_unit(const struct unit *units, struct slice name, int64_t *factor)
 {
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (slice_is_nocase(name, units[i].name)) {
-			*us = units[i].us;
+	for (const struct unit *u = units; u->name != NULL; u++) {
+		if (slice_is_nocase(name, u->name)) {
+			*factor = u->factor;
 			return true;
 		}
 	}
@@ -246,7 +252,7 @@ static bool read_time(struct slice s, int64_t unit, int64_t *us)
 	if (whole.n + fraction.n == 0 || (whole.n > 0 && !read_digits(whole, 10, &v)))
 		return false;
 	s = slice_trim(s);
-	if (s.n > 0 && !find_unit(s, &unit))
+	if (s.n > 0 && !find_unit(time_units, s, &unit))
 		return false;
 	if (__builtin_mul_overflow(v, unit, &v) || __builtin_add_overflow(v, fraction_us(fraction, unit), &v))
 		return false;
@@ -260,6 +266,19 @@ static bool read_milliseconds(struct slice s, int64_t *number)
 		return false;
 	*number /= 1000;
 	return true;
+}
+
+static bool read_size(struct slice s, int64_t *bytes)
+{
+	struct slice digits = take_digits(&s);
+	int64_t unit = 1;
+
+	if (!read_digits(digits, 10, bytes))
+		return false;
+	s = slice_trim(s);
+	if (s.n > 0 && !find_unit(size_units, s, &unit))
+		return false;
+	return !__builtin_mul_overflow(*bytes, unit, bytes);
 }
 
 static bool read_choice(const struct setting_info *info, struct slice s, int64_t *number)
@@ -286,6 +305,8 @@ static bool read_number(const struct setting_info *info, struct slice s, int64_t
 		return read_time(s, SECOND, number);
 	case SETTING_TYPE_milliseconds:
 		return read_milliseconds(s, number);
+	case SETTING_TYPE_size:
+		return read_size(s, number);
 	case SETTING_TYPE_choice:
 		return read_choice(info, s, number);
 	case SETTING_TYPE_string:
@@ -337,6 +358,10 @@ static void say_accepted(const struct setting_info *info, struct strbuf *error)
 		strbuf_addf(error, "a number of milliseconds, or one with a unit (ms, s, min, h, d), from %lld to %lld"
 			    " milliseconds", (long long)info->min, (long long)info->max);
 		break;
+	case SETTING_TYPE_size:
+		strbuf_addf(error, "a number of bytes, or one with a unit (B, kB, MB, GB, TB), from %lld to %lld",
+			    (long long)info->min, (long long)info->max);
+		break;
 	case SETTING_TYPE_choice:
 		say_words(info, error);
 		break;
@@ -358,6 +383,8 @@ static const char *what_it_is_not(const struct setting_info *info)
 	case SETTING_TYPE_duration:
 	case SETTING_TYPE_milliseconds:
 		return "not a duration";
+	case SETTING_TYPE_size:
+		return "not a size";
 	case SETTING_TYPE_choice:
 	case SETTING_TYPE_string:
 		break;
@@ -443,6 +470,7 @@ void setting_store(struct settings *s, enum setting_id id, const struct setting_
 	case SETTING_TYPE_octal:
 	case SETTING_TYPE_duration:
 	case SETTING_TYPE_milliseconds:
+	case SETTING_TYPE_size:
 		*(int64_t *)slot = value->number;
 		break;
 	case SETTING_TYPE_choice:
@@ -484,6 +512,7 @@ int64_t setting_number(const struct settings *s, enum setting_id id)
 	case SETTING_TYPE_octal:
 	case SETTING_TYPE_duration:
 	case SETTING_TYPE_milliseconds:
+	case SETTING_TYPE_size:
 		return *(const int64_t *)slot_of(s, id);
 	case SETTING_TYPE_choice:
 		return *(const int *)slot_of(s, id);
@@ -511,6 +540,7 @@ void setting_print_value(enum setting_id id, const struct setting_value *value, 
 	case SETTING_TYPE_boolean:
 	case SETTING_TYPE_integer:
 	case SETTING_TYPE_milliseconds:
+	case SETTING_TYPE_size:
 		strbuf_addf(out, "%lld", (long long)value->number);
 		break;
 	case SETTING_TYPE_octal:

@@ -18,6 +18,7 @@ enum setting_type {
 	SETTING_TYPE_octal,     /* file modes: written and shown as 0777 */
 	SETTING_TYPE_duration,  /* seconds, or with a unit (us ms s min h d); stored in microseconds */
 	SETTING_TYPE_milliseconds, /* milliseconds, or with a unit; stored in milliseconds (tcp_user_timeout) */
+	SETTING_TYPE_size,      /* bytes, or with a unit (kB MB GB TB); stored in bytes */
 	SETTING_TYPE_string,
 	SETTING_TYPE_choice,    /* one of a fixed list of words, case-insensitive; stored as the enum below */
 };
@@ -27,6 +28,7 @@ typedef int64_t settings_type_integer;
 typedef int64_t settings_type_octal;
 typedef int64_t settings_type_duration;
 typedef int64_t settings_type_milliseconds;
+typedef int64_t settings_type_size;
 typedef const char *settings_type_string;   /* never NULL: "" when unset */
 typedef int settings_type_choice;
 

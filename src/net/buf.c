@@ -22,10 +22,8 @@ struct bufpool *bufpool_new(void)
 	return calloc(1, sizeof(struct bufpool));
 }
 
-void bufpool_free(struct bufpool *pool)
+void bufpool_trim(struct bufpool *pool)
 {
-	if (pool == NULL)
-		return;
 	for (size_t i = 0; i < NCLASSES; i++) {
 		while (pool->free[i] != NULL) {
 			struct buf *b = pool->free[i];
@@ -33,7 +31,15 @@ void bufpool_free(struct bufpool *pool)
 			pool->free[i] = b->next;
 			free(b);
 		}
+		pool->nfree[i] = 0;
 	}
+}
+
+void bufpool_free(struct bufpool *pool)
+{
+	if (pool == NULL)
+		return;
+	bufpool_trim(pool);
 	free(pool);
 }
 

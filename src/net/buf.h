@@ -41,6 +41,15 @@ static inline size_t buf_bytes(const struct buf *b)
 	return b == NULL ? 0 : b->end - b->start;
 }
 
+/* The room of it, taken or not. */
+static inline size_t buf_memory(const struct buf *b)
+{
+	return b == NULL ? 0 : sizeof(*b) + b->cap;
+}
+
+/* Frees what is kept for the next borrowers. */
+void bufpool_trim(struct bufpool *pool);
+
 /* Figures for SHOW MEM. */
 struct bufpool_figures {
 	size_t lent, lent_bytes, kept, kept_bytes;

@@ -160,6 +160,12 @@ void conn_close(struct conn *c);
 /* Closes the socket of a connection that did not come about, and forgets it; the object stays, to be opened with another. */
 void conn_abandon(struct conn *c);
 
+/* What is lent to it. */
+static inline size_t conn_kept_memory(const struct conn *c)
+{
+	return buf_memory(c->in) + buf_memory(c->out);
+}
+
 static inline int conn_fd(const struct conn *c)
 {
 	return c->io.fd;

@@ -29,10 +29,14 @@ struct database {
 	struct cap cap;                  /* max_db_connections */
 	unsigned nclients;
 	struct deadline unused;          /* automatic ones: when nobody has used it for autodb_idle_timeout */
+	TAILQ_ENTRY(database) in_disuse; /* among automatic ones without clients and servers */
+	bool is_in_disuse;
 	bool was_used;                   /* has or has had a pool */
 	struct stats_history gone;       /* of pools that have been dropped */
 	void *session;                   /* the session layer's part */
 };
+
+TAILQ_HEAD(databases, database);
 
 struct user {
 	UT_hash_handle hh;

@@ -14,6 +14,7 @@ struct stmt_names {
 	struct stmt_named *slots;        /* NULL before the first name; free ones have no name */
 	uint32_t n;
 	uint32_t nslots;                 /* a power of two, or 0 */
+	size_t stmts_size;               /* of the statements and their texts */
 };
 
 struct stmt_names *stmt_names_new(struct stmts *all)
@@ -100,9 +101,15 @@ static bool grow(struct stmt_names *names)
 	return true;
 }
 
+static size_t size_of(const struct stmt *stmt)
+{
+	return sizeof(*stmt) + sizeof(*stmt->body) + stmt->body->len;
+}
+
 /* Gives up the statement of a slot, not the name. */
 static void drop_stmt(struct stmt_names *names, struct stmt_named *slot)
 {
+	names->stmts_size -= size_of(slot->stmt);
 	slot->stmt->nclients--;
 	stmt_unref(names->all, &slot->stmt);
 }
@@ -116,6 +123,7 @@ static void put(struct stmt_names *names, struct stmt_named *slot, struct atom *
 	} else {
 		drop_stmt(names, slot);
 	}
+	names->stmts_size += size_of(stmt);
 	slot->stmt = stmt;
 	slot->version = stmt->version;
 	slot->is_used = false;
@@ -205,4 +213,9 @@ bool stmt_names_clear_named(struct stmt_names *names)
 size_t stmt_names_count(const struct stmt_names *names)
 {
 	return names->n;
+}
+
+size_t stmt_names_memory(const struct stmt_names *names)
+{
+	return sizeof(*names) + names->nslots * sizeof(names->slots[0]) + names->stmts_size;
 }

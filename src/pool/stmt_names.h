@@ -53,3 +53,6 @@ void stmt_names_clear(struct stmt_names *names);
 bool stmt_names_clear_named(struct stmt_names *names);
 
 size_t stmt_names_count(const struct stmt_names *names);
+
+/* With the statements and their texts, as if nobody else had them. */
+size_t stmt_names_memory(const struct stmt_names *names);

@@ -239,6 +239,7 @@ static const struct metric state_metrics[] = {
 static const struct metric process_metrics[] = {
 	GAUGE("pgsluice_ready", "ready", "1 while /readyz says that new clients should be sent here, else 0"),
 	GAUGE("pgsluice_draining", "draining", "1 while the program sends its clients away to end, else 0"),
+	GAUGE("pgsluice_memory_short", "memory_short", "1 while max_memory is reached and no more clients are let in, else 0"),
 	PROCESS_METRICS(""),
 	PROCESS_METRICS("pgbouncer_"),
 };

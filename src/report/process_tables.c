@@ -4,12 +4,12 @@
 #include "report/tables.h"
 
 #include <dirent.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "report/readiness.h"
 #include "report/subjects.h"
 
@@ -198,22 +198,6 @@ static int64_t microseconds(const struct timeval *t)
 	return (int64_t)t->tv_sec * (int64_t)CLOCK_SECOND + t->tv_usec;
 }
 
-/* In pages: all of it, and what is in memory. */
-static void read_memory(long long *size, long long *resident)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	char line[128], *rest;
-
-	*size = *resident = 0;
-	if (f == NULL)
-		return;
-	if (fgets(line, sizeof(line), f) != NULL) {
-		*size = strtoll(line, &rest, 10);
-		*resident = strtoll(rest, NULL, 10);
-	}
-	fclose(f);
-}
-
 /*
  * Counts on, no more than `most` of them; false: there are more. The kernel
  * takes microseconds for each. (One is open for the sake of the counting.)
@@ -235,20 +219,19 @@ static bool count_descriptors(struct table_place *place, unsigned most, int64_t 
 
 static void tell_process(const struct report *r, struct row_sink *sink, int64_t ndescriptors)
 {
-	int64_t page = sysconf(_SC_PAGESIZE);
-	long long size, resident;
+	const struct sys_memory memory = sys_memory();
 	struct rusage usage;
 	struct rlimit files;
 
 	getrusage(RUSAGE_SELF, &usage);
-	read_memory(&size, &resident);
 	process_row(sink, "pid", getpid());
 	process_row(sink, "ready", readiness(r->hub, false, NULL));
 	process_row(sink, "draining", r->hub->shutdown == SHUTDOWN_DRAIN);
+	process_row(sink, "memory_short", r->hub->memory.is_short);
 	process_row(sink, "start_time_us", clock_wall_of(r->hub->started_at));
 	process_row(sink, "cpu_us", microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime));
-	process_row(sink, "virtual_memory_bytes", size * page);
-	process_row(sink, "resident_memory_bytes", resident * page);
+	process_row(sink, "virtual_memory_bytes", (int64_t)memory.size);
+	process_row(sink, "resident_memory_bytes", (int64_t)memory.resident);
 	process_row(sink, "open_fds", ndescriptors);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		process_row(sink, "max_fds", (int64_t)files.rlim_cur);

@@ -38,6 +38,8 @@ static const char *fault_of_program(const struct hub *hub)
 		return "shutting down";
 	if (!hub->is_ready)
 		return "starting";
+	if (hub->memory.is_short)
+		return "at max_memory";
 	if (hub->pause == PAUSE_NOT)
 		return NULL;
 	return hub->pause == PAUSE_SUSPEND ? "suspended" : "paused";

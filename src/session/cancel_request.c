@@ -38,11 +38,6 @@ struct cancel_request {
 	uint8_t key[STARTUP_CANCEL_KEY_MAX];
 };
 
-static struct client *client_of(struct pool_client *waiter)
-{
-	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
-}
-
 /* NULL: it is gone, or the request is for a peer. */
 static struct server *server_of(const struct cancel_request *r)
 {
@@ -66,7 +61,7 @@ static void close_requesters(struct cancel_request *r, enum close_reason why)
 	struct pool_client *waiter;
 
 	while ((waiter = TAILQ_FIRST(&r->requesters)) != NULL)
-		client_close(client_of(waiter), why);
+		client_close(client_of_waiter(waiter), why);
 }
 
 /* A request that was given up on its way may still hit: the server is nobody else's any more then. */

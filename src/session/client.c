@@ -100,8 +100,13 @@ void client_enter(struct client *c, enum client_state state)
 {
 	c->state = (uint8_t)state;
 	/* One span covers the whole login. */
-	if (state == CLIENT_AUTH || state == CLIENT_AUTH_WAIT || state == CLIENT_AWAIT_WELCOME)
+	if (state == CLIENT_AUTH || state == CLIENT_AUTH_WAIT || state == CLIENT_AWAIT_WELCOME) {
+		if (state == CLIENT_AUTH)
+			admission_ask(c);
+		else
+			admission_leave(c);
 		return;
+	}
 	if (state == CLIENT_STARTUP || state == CLIENT_WAITING || state == CLIENT_IDLE || deadline_is_armed(&c->deadline))
 		deadline_arm(&c->deadline, deadline_of_state(c));
 }
@@ -267,6 +272,7 @@ void client_accept(struct hub *hub, const struct accepted *accepted)
 	conn_read_soon(&c->conn);
 	client_enter(c, CLIENT_STARTUP);
 	client_log_line(c, (struct log_line){.level = LOG_LEVEL_DEBUG, .kind = LOG_CONNECTION}, "got connection");
+	admission_enter(c);
 }
 
 /* Leaves the counts that it is in. */
@@ -323,6 +329,7 @@ static void destroy(struct client *c, enum close_reason why)
 
 	if (c->state == CLIENT_CANCEL)
 		cancel_request_leave(c);
+	admission_leave(c);
 	pool_forget(&c->waiter);
 	uncount(c);
 	deadline_disarm(&c->deadline);
@@ -524,6 +531,17 @@ static const char *detail_of(const struct client *c, enum close_reason why, char
 	switch (why) {
 	case CLOSE_MAX_CLIENT_CONN:
 		snprintf(room, n, "max_client_conn is %" PRId64 ", and as many clients are connected.", s->max_client_conn);
+		return room;
+	case CLOSE_LOGIN_SHED:
+		snprintf(room, n, "%u connections had not logged in, this one was the oldest.", c->hub->admission.n);
+		return room;
+	case CLOSE_NO_DESCRIPTORS:
+		snprintf(room, n, "The pooler may have %zu files open.", c->hub->admission.max_descriptors);
+		return room;
+	case CLOSE_MAX_MEMORY:
+	case CLOSE_MEMORY_HELD:
+		snprintf(room, n, "max_memory is %" PRId64 " bytes, and %zu are in use.", s->max_memory,
+			 c->hub->memory.used);
 		return room;
 	case CLOSE_LOGIN_TIMEOUT:
 		snprintf(room, n, "client_login_timeout is %.6gs.", (double)s->client_login_timeout / CLOCK_SECOND);

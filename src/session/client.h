@@ -61,6 +61,7 @@ struct client {
 	bool is_unix : 1;
 	bool is_direct_tls : 1;          /* began with the handshake, without SSLRequest */
 	bool is_counted : 1;             /* in hub->nclients */
+	bool is_awaited : 1;             /* to say who it is: see session/admission.h */
 	bool has_long_key : 1;           /* speaks protocol 3.2: the cancel key goes on behind the bytes kept here */
 	bool is_mid_message : 1;         /* its server was lost in the middle of a message to it */
 	bool is_latecomer : 1;           /* has logged in during a drain */
@@ -79,6 +80,11 @@ void client_renew_deadline(struct client *c);
 static inline struct pool *client_pool(const struct client *c)
 {
 	return c->waiter.pool;
+}
+
+static inline struct client *client_of_waiter(struct pool_client *waiter)
+{
+	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
 }
 
 static inline bool client_is_on_console(const struct client *c)

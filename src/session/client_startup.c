@@ -219,7 +219,11 @@ static bool count_in(struct client *c)
 {
 	if (c->login->is_console)
 		return true;
-	if (c->hub->nclients >= (uint64_t)hub_settings(c->hub)->max_client_conn) {
+	if (c->hub->memory.is_short) {
+		client_close(c, CLOSE_MAX_MEMORY);
+		return false;
+	}
+	if (c->hub->nclients >= (uint64_t)hub_settings(c->hub)->max_client_conn && !admission_make_room(c->hub)) {
 		client_close(c, CLOSE_MAX_CLIENT_CONN);
 		return false;
 	}
@@ -343,6 +347,7 @@ static size_t startup_bytes(struct client *c, const uint8_t *p, size_t n)
 	case STARTUP_GSSENC_REQUEST:
 		return answer_request(c, &s, n, false, CLOSE_PLAIN_AFTER_GSS);
 	case STARTUP_CANCEL:
+		admission_leave(c);
 		cancel_request_start(c, s.cancel_key);
 		break;
 	case STARTUP_MESSAGE:

@@ -193,7 +193,7 @@ static bool find_pool(struct client *c)
 	}
 	c->database = db;
 	db->nclients++;
-	timeouts_database_used(db);
+	timeouts_database_used(c->hub, db);
 	if (!is_within_limits(c, db))
 		return false;
 	pool = registry_pool(r, db, c->user);
@@ -235,6 +235,7 @@ static void enter_pool(struct client *c)
 
 void client_authenticated(struct client *c)
 {
+	admission_leave(c);
 	c->user = registry_user(c->hub->registry, atom_slice(c->login->user));
 	if (c->user == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);

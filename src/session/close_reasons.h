@@ -74,6 +74,14 @@
 	  "Raise max_db_client_connections, or close connections that are not needed.")                              \
 	X(MAX_USER_CLIENTS, "53300", true, WARNING, "client connections exceeded (max_user_client_connections)",      \
 	  "Raise max_user_client_connections, or close connections that are not needed.")                            \
+	X(LOGIN_SHED, "53300", true, WARNING, "no more connections allowed (unfinished logins)",                      \
+	  "Others came, and this connection took its time to log in.")                                               \
+	X(NO_DESCRIPTORS, "53300", true, WARNING, "no more connections allowed (open files)",                        \
+	  "Raise the limit of open files for the pooler, or lower max_client_conn.")                                 \
+	X(MAX_MEMORY, "53200", true, WARNING, "no more connections allowed (max_memory)",                            \
+	  "Raise max_memory, or close connections that are not needed.")                                             \
+	X(MEMORY_HELD, "53200", true, WARNING, "too much memory is held for this connection (max_memory)",           \
+	  "Read results as they come, close prepared statements that are not needed, send less at a time.")          \
 	X(CONFIG_ERROR, "F0000", true, ERROR, "bouncer config error", NULL)                                          \
 	X(OUT_OF_MEMORY, "53200", true, ERROR, "bouncer resources exhaustion", NULL)                                 \
 	/* Waiting. */                                                                                               \

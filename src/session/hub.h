@@ -20,11 +20,13 @@
 #include "pool/registry.h"
 #include "pool/stmts.h"
 #include "proto/params.h"
+#include "session/admission.h"
 #include "session/cancel_key.h"
 #include "session/capacity.h"
 #include "session/close_reasons.h"
 #include "session/drain.h"
 #include "session/errors.h"
+#include "session/memory_guard.h"
 #include "session/tls_setup.h"
 
 struct applications;
@@ -110,9 +112,13 @@ struct hub {
 	enum pause_mode pause;           /* written by session/pause.c and suspend.c */
 	struct deadline suspend_deadline;
 	TAILQ_HEAD(, cancel_request) cancels; /* all that have been asked for and are not over */
+	struct databases in_disuse;      /* automatic ones, the longest unused first: see session/timeouts.c */
+	unsigned nin_disuse;
 	struct peer *peers;              /* see session/peers.h */
 	unsigned nclients;               /* past their startup packet, consoles not counted */
 	unsigned nlogins;                /* not logged in yet */
+	struct admission admission;
+	struct memory_guard memory;
 	uint64_t last_id;
 	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */

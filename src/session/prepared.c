@@ -114,6 +114,11 @@ size_t prepared_count_of_client(const struct client *c)
 	return c->prepared == NULL ? 0 : stmt_names_count(c->prepared->names);
 }
 
+size_t prepared_memory_of_client(const struct client *c)
+{
+	return c->prepared == NULL ? 0 : stmt_names_memory(c->prepared->names);
+}
+
 size_t prepared_count_of_server(const struct server *s)
 {
 	return s->prepared == NULL ? 0 : stmt_cache_count(&s->prepared->cache);

@@ -236,4 +236,5 @@ void prepared_release(struct server *s);
 
 /* For SHOW. */
 size_t prepared_count_of_client(const struct client *c);
+size_t prepared_memory_of_client(const struct client *c);
 size_t prepared_count_of_server(const struct server *s);

@@ -325,6 +325,13 @@ enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *st
 
 /* ------------------------------------------------------------------ names */
 
+bool prepared_is_full(const struct client *c)
+{
+	int64_t most = hub_settings(c->hub)->max_client_prepared_statements;
+
+	return most != 0 && (int64_t)stmt_names_count(c->prepared->names) >= most;
+}
+
 struct stmt_op *prepared_put_name(struct request_pass *pass, uint64_t index, struct slice name, struct stmt *stmt)
 {
 	struct stmt_names *names = pass->client->prepared->names;

@@ -9,9 +9,13 @@
 #define ALIAS_TAKEN STMT_NAME_PREFIX "taken"     /* always exists when it is put: for a name that is in use */
 #define ALIAS_DROPPED STMT_NAME_PREFIX "dropped" /* the same, for one that is to be dropped */
 #define ALIAS_UNKNOWN STMT_NAME_PREFIX "unknown" /* never exists */
+#define ALIAS_FULL STMT_NAME_PREFIX "full"       /* as `taken`, for one more than max_client_prepared_statements */
 #define ALIAS_SQL STMT_NAME_PREFIX "sql"         /* a PREPARE of ours that runs by the extended protocol */
 #define ALIAS_RUN STMT_NAME_PREFIX "run"         /* the same of the client's, and an EXECUTE and DEALLOCATE */
 #define ALIAS_PORTAL STMT_NAME_PREFIX "portal"   /* no client's portal */
+
+/* Whether a client may not give another statement a name. */
+bool prepared_is_full(const struct client *c);
 
 /* So many operations may be under way more at the end of one request than at its beginning. */
 #define PUT_OPS_MAX 64

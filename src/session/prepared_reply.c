@@ -3,13 +3,15 @@
  * dropped, errors speak of statements by the client's names, and what an
  * error had the server skip is taken back.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/siphash.h"
 #include "proto/out.h"
 #include "proto/prepare.h"
-#include "session/prepared.h"
+#include "session/prepared_put.h"
 
 /* Names of the registry's are made of these. */
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789_"
@@ -166,10 +168,39 @@ static struct stmt_op *op_of(struct stmt_ops *ops, uint64_t index)
 	return i < ops->n && stmt_ops_at(ops, i)->index == index ? stmt_ops_at(ops, i) : NULL;
 }
 
-static bool change_error(const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
+/* The server refuses the name that stands for one too many; other errors are the statement's own. */
+static bool is_one_too_many(const struct stmt_op *op, const struct msg *m)
+{
+	struct error_fields f;
+
+	return op->alias != NULL && strcmp(op->alias, ALIAS_FULL) == 0 && msg_error_fields(m, &f) &&
+	       slice_is(f.sqlstate, "42P05");
+}
+
+static void tell_full(const struct hub *hub, struct strbuf *changed)
+{
+	char detail[64];
+	const struct out_error error = {
+		.severity = "ERROR",
+		.sqlstate = "54000",
+		.message = "too many prepared statements (max_client_prepared_statements)",
+		.detail = detail,
+		.hint = "Deallocate those that are not needed, or raise max_client_prepared_statements.",
+	};
+
+	snprintf(detail, sizeof(detail), "max_client_prepared_statements is %" PRId64 ".",
+		 hub_settings(hub)->max_client_prepared_statements);
+	out_error_response(changed, 'E', &error);
+}
+
+static bool change_error(const struct hub *hub, const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
 {
 	struct prepare_error change = {.at = op->at, .shift = -op->shift};
 
+	if (is_one_too_many(op, m)) {
+		tell_full(hub, changed);
+		return true;
+	}
 	if (op->name == NULL || (op->alias == NULL && op->stmt == NULL))
 		return false;
 	change.from = op->alias != NULL ? slice_of(op->alias) : stmt_name(op->stmt);
@@ -202,7 +233,7 @@ static void translate(struct server *s, uint64_t index, const struct msg *m, str
 	struct stmt_ops *ops = &s->prepared->ops;
 
 	for (uint32_t i = count_below(ops, index); i < ops->n && stmt_ops_at(ops, i)->index == index; i++)
-		if (change_error(stmt_ops_at(ops, i), m, changed))
+		if (change_error(s->hub, stmt_ops_at(ops, i), m, changed))
 			return;
 	translate_any(s, m, changed);
 }

@@ -142,11 +142,12 @@ static enum prepared_verdict pass_unknown(struct request_pass *pass, const struc
 
 /* ------------------------------------------------------------------ Parse */
 
-/* The name is in use: the server refuses it, after a look at the text, as it would the client's own. */
-static enum prepared_verdict put_taken(struct request_pass *pass, const struct msg *m, const struct prepare_head *h)
+/* The name cannot be had: the server refuses one in its place that is in use, after a look at the text. */
+static enum prepared_verdict put_refused(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+					 const char *alias)
 {
-	prepared_put_alias(pass, ALIAS_TAKEN);
-	return prepared_put_as(pass, m, h, ALIAS_TAKEN);
+	prepared_put_alias(pass, alias);
+	return prepared_put_as(pass, m, h, alias);
 }
 
 /*
@@ -224,7 +225,9 @@ static enum prepared_verdict parse_named(struct request_pass *pass, const struct
 	if (verdict == PREPARED_WAIT)
 		return verdict;
 	if (named != NULL && h->statement.n > 0)
-		return put_taken(pass, m, h);
+		return put_refused(pass, m, h, ALIAS_TAKEN);
+	if (h->statement.n > 0 && prepared_is_full(pass->client))
+		return put_refused(pass, m, h, ALIAS_FULL);
 	stmt = stmt_of(pass, m, h);
 	if (stmt == NULL)
 		return PREPARED_TAKEN;

@@ -104,6 +104,11 @@ static enum prepared_verdict make_way(struct request_pass *pass, const char *tex
 
 	if (verdict == PREPARED_WAIT)
 		return verdict;
+	if (sql->verb == SQL_PREPARE && named == NULL && prepared_is_full(pass->client)) {
+		*x = for_alias(ALIAS_FULL);
+		prepared_put_alias(pass, x->alias);
+		return PREPARED_FORWARD;
+	}
 	if (sql->verb == SQL_PREPARE && named == NULL) {
 		struct stmt *stmt = prepared_by(pass, text, sql);
 

@@ -44,11 +44,6 @@ bool replication_parse(struct slice value, enum replication *kind)
 	return *kind != REPLICATION_NONE || is_false(value);
 }
 
-static struct client *client_of(struct pool_client *waiter)
-{
-	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
-}
-
 /* ------------------------------------------------------------------ its server */
 
 struct client *replication_client(const struct server *s)
@@ -75,7 +70,7 @@ static struct client *next_client(const struct hub *hub, const struct pool *pool
 	struct pool_client *w;
 
 	TAILQ_FOREACH(w, &pool->logins, link) {
-		struct client *c = client_of(w);
+		struct client *c = client_of_waiter(w);
 
 		if (c->replication == REPLICATION_NONE)
 			return NULL;

@@ -79,6 +79,11 @@ void timeouts_free(struct user *user)
 	user->session = NULL;
 }
 
+/* ------------------------------------------------------------------ automatic databases */
+
+/* What is kept for those who come back is bounded: of more than so many, the one goes that has been unused longest. */
+#define IN_DISUSE_MAX 1000
+
 static unsigned server_count(const struct database *db)
 {
 	unsigned n = 0;
@@ -88,38 +93,88 @@ static unsigned server_count(const struct database *db)
 	return n;
 }
 
+/* Its servers go by their own timeouts; what an administrator has said about it is not to be forgotten. */
+static bool may_go(const struct database *db)
+{
+	return db->nclients == 0 && server_count(db) == 0 && !db->is_disabled && !db->is_paused;
+}
+
+static void leave_disuse(struct hub *hub, struct database *db)
+{
+	if (!db->is_in_disuse)
+		return;
+	TAILQ_REMOVE(&hub->in_disuse, db, in_disuse);
+	db->is_in_disuse = false;
+	hub->nin_disuse--;
+}
+
 static void on_database_unused(struct deadline *d)
 {
 	struct database *db = (struct database *)((char *)d - offsetof(struct database, unused));
 	struct hub *hub = db->session;
 
-	/* Its servers go by their own timeouts; what an administrator has said about it is not to be forgotten. */
-	if (server_count(db) > 0 || db->is_disabled || db->is_paused) {
+	if (!may_go(db)) {
 		timeouts_database_unused(hub, db);
 		return;
 	}
 	log_info("dropping auto-database '%s' as inactive", db->name->text);
+	leave_disuse(hub, db);
 	registry_drop_database(hub->registry, db);
 }
 
-/* NULL: it is kept for ever. */
+/* Some user has logged in to a server there. */
+static bool is_known(const struct database *db)
+{
+	for (struct pool *pool = database_next_pool(db, NULL); pool != NULL; pool = database_next_pool(db, pool))
+		if (pool->is_known)
+			return true;
+	return false;
+}
+
+/*
+ * NULL: it is kept for ever. A name that no server knows is kept for as long
+ * as its refusal holds.
+ */
 static struct deadline_list *unused_list(struct hub *hub, const struct database *db)
 {
+	const struct settings *s = hub_settings(hub);
+	int64_t span = s->autodb_idle_timeout;
+
 	if (!db->is_auto || db->is_dead)
 		return NULL;
-	return deadline_list_unless_0(hub->loop, (uint64_t)hub_settings(hub)->autodb_idle_timeout, on_database_unused);
+	if (!is_known(db) && s->server_login_retry > 0 && (span == 0 || span > s->server_login_retry))
+		span = s->server_login_retry;
+	return deadline_list_unless_0(hub->loop, (uint64_t)span, on_database_unused);
+}
+
+/* In the next turn of the loop: who calls may be going from database to database. */
+static void drop_oldest(struct hub *hub)
+{
+	struct database *db = TAILQ_FIRST(&hub->in_disuse);
+
+	leave_disuse(hub, db);
+	deadline_arm(&db->unused, deadline_list(hub->loop, 1, on_database_unused));
 }
 
 void timeouts_database_unused(struct hub *hub, struct database *db)
 {
 	db->session = hub;
 	deadline_arm(&db->unused, unused_list(hub, db));
+	if (!db->is_auto || db->is_dead || db->is_in_disuse || !may_go(db))
+		return;
+	TAILQ_INSERT_TAIL(&hub->in_disuse, db, in_disuse);
+	db->is_in_disuse = true;
+	if (++hub->nin_disuse > IN_DISUSE_MAX)
+		drop_oldest(hub);
 }
 
-void timeouts_database_used(struct database *db)
+void timeouts_database_used(struct hub *hub, struct database *db)
 {
+	leave_disuse(hub, db);
 	deadline_disarm(&db->unused);
 }
+
+/* ------------------------------------------------------------------ queries and transactions */
 
 void timeouts_query_begins(struct server *s)
 {
@@ -172,6 +227,8 @@ static void renew_server(struct server *s)
 /* It may have become automatic now, or have been written into the file. */
 static void renew_database(struct hub *hub, struct database *db)
 {
+	if (db->is_dead || !db->is_auto)
+		leave_disuse(hub, db);
 	if (db->is_dead)
 		return;
 	db->session = hub;

@@ -31,7 +31,7 @@ static inline const struct timeouts *timeouts_of(const struct user *user)
 
 /* An automatic database has been made, or has lost its last client; it has got one. */
 void timeouts_database_unused(struct hub *hub, struct database *db);
-void timeouts_database_used(struct database *db);
+void timeouts_database_used(struct hub *hub, struct database *db);
 
 /*
  * After a reload: what runs already (an idle client, a query, an unused

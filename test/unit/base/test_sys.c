@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -136,6 +137,22 @@ static void a_descriptor_becomes_non_blocking_and_keeps_its_other_flags(void **s
 	assert_false(sys_set_nonblocking(-1));
 }
 
+static void memory_that_is_taken_and_touched_counts(void **state)
+{
+	const size_t much = 64 * 1024 * 1024;
+	struct sys_memory before = sys_memory(), after;
+	char *p = malloc(much);
+
+	(void)state;
+	assert_non_null(p);
+	memset(p, 1, much);
+	after = sys_memory();
+	assert_true(before.resident > 0 && before.resident <= before.size);
+	assert_true(after.resident >= before.resident + much / 2);
+	assert_true(after.size >= before.size + much / 2);
+	free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +165,7 @@ int main(void)
 		cmocka_unit_test(the_limit_of_files_is_never_lowered),
 		cmocka_unit_test(core_dumps_need_to_be_allowed),
 		cmocka_unit_test(a_descriptor_becomes_non_blocking_and_keeps_its_other_flags),
+		cmocka_unit_test(memory_that_is_taken_and_touched_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

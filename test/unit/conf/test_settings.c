@@ -189,6 +189,23 @@ static void milliseconds_are_plain_or_have_a_unit(void **state)
 	check_refused(tcp_user_timeout, "1us");
 }
 
+static void sizes_are_bytes_unless_they_have_a_unit(void **state)
+{
+	(void)state;
+	check(max_memory, "0", "0");
+	check(max_memory, "4096", "4096");
+	check(max_memory, "512kB", "524288");
+	check(max_memory, "512 MB", "536870912");
+	check(max_memory, "2gb", "2147483648");
+	check(max_memory, "1TB", "1099511627776");
+	check_refused(max_memory, "");
+	check_refused(max_memory, "-1");
+	check_refused(max_memory, "MB");
+	check_refused(max_memory, "1.5GB");
+	check_refused(max_memory, "9000000TB");
+	check_refused(max_memory, "20000000000000000000");
+}
+
 static void choices_are_words_in_any_case(void **state)
 {
 	(void)state;
@@ -296,6 +313,7 @@ int main(void)
 		cmocka_unit_test(durations_are_seconds_unless_they_have_a_unit),
 		cmocka_unit_test(what_is_no_duration_is_refused),
 		cmocka_unit_test(milliseconds_are_plain_or_have_a_unit),
+		cmocka_unit_test(sizes_are_bytes_unless_they_have_a_unit),
 		cmocka_unit_test(choices_are_words_in_any_case),
 		cmocka_unit_test(choices_have_words_for_their_values_and_no_others),
 		cmocka_unit_test(a_secret_is_never_printed),

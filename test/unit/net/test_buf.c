@@ -158,6 +158,26 @@ static void only_so_many_are_kept(void **state)
 	assert_true(f.kept_bytes <= 8 * 1024 * 1024);
 }
 
+static void what_is_kept_can_be_freed(void **state)
+{
+	struct bufpool_figures f;
+	struct buf *b;
+
+	(void)state;
+	for (size_t n = 1; n <= 65536; n *= 4) {
+		b = buf_borrow(pool, n);
+		buf_return(pool, &b);
+	}
+	bufpool_trim(pool);
+	bufpool_figures(pool, &f);
+	assert_int_equal(f.kept, 0);
+	assert_int_equal(f.kept_bytes, 0);
+	b = buf_borrow(pool, 100);
+	assert_true(buf_memory(b) >= 100 + sizeof(*b));
+	buf_return(pool, &b);
+	assert_int_equal(buf_memory(b), 0);
+}
+
 static void returning_nothing_is_allowed(void **state)
 {
 	struct buf *none = NULL;
@@ -180,6 +200,7 @@ int main(void)
 		TEST(a_returned_buffer_is_lent_again),
 		TEST(figures_count_what_is_lent_and_kept),
 		TEST(only_so_many_are_kept),
+		TEST(what_is_kept_can_be_freed),
 		TEST(returning_nothing_is_allowed),
 	};
 

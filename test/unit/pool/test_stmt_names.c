@@ -286,6 +286,25 @@ static void they_agree_with_an_array_after_random_steps(void **state)
 
 #define CLAIM(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static void what_a_client_has_is_counted_until_it_is_dropped(void **state)
+{
+	size_t none = stmt_names_memory(names), with_one, with_two;
+
+	(void)state;
+	assert_true(stmt_names_set(names, SLICE_LIT("a"), one));
+	with_one = stmt_names_memory(names);
+	assert_true(with_one > none + stmt_body(one).n);
+	assert_true(stmt_names_set(names, SLICE_LIT("b"), two));
+	with_two = stmt_names_memory(names);
+	assert_true(with_two > with_one + stmt_body(two).n);
+	assert_true(stmt_names_set(names, SLICE_LIT("b"), two));
+	assert_int_equal(stmt_names_memory(names), with_two);
+	stmt_names_drop(names, SLICE_LIT("b"));
+	assert_int_equal(stmt_names_memory(names), with_one);
+	stmt_names_clear(names);
+	assert_int_equal(stmt_names_memory(names), none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +322,7 @@ int main(void)
 		CLAIM(a_name_may_be_dropped_by_its_own_text),
 		CLAIM(dropping_what_is_not_there_changes_nothing),
 		CLAIM(cleared_names_are_all_gone_and_may_come_again),
+		CLAIM(what_a_client_has_is_counted_until_it_is_dropped),
 		CLAIM(freeing_nothing_is_allowed),
 		CLAIM(they_agree_with_an_array_after_random_steps),
 	};

@@ -38,7 +38,11 @@ static const char *const pgbouncers[] = {
 
 /* Those that PgBouncer has no text for, or words with the field at fault. */
 static const char *const ours[] = {"%s too long", "broken packet from the server", "prepared statement is too long",
-				    "invalid value for parameter \"replication\": \"%s\""};
+				    "invalid value for parameter \"replication\": \"%s\"",
+				    "no more connections allowed (unfinished logins)",
+				    "no more connections allowed (open files)",
+				    "no more connections allowed (max_memory)",
+				    "too much memory is held for this connection (max_memory)"};
 
 static bool is_in(const char *text, const char *const *list, size_t n)
 {
