@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from harness.pooler import PROGRAM, is_pgbouncer
+from harness.pooler import PROGRAM, has_sanitizers, is_pgbouncer
 from harness.scenario import Scenario
 from harness.system import give_away, run, stop_process
 
@@ -85,6 +85,7 @@ def watched(pg, certs, make_pooler, tmp_path):
             yield f.read()
 
 
+@pytest.mark.skipif(has_sanitizers(), reason="LeakSanitizer does not work under strace")
 def test_the_pooler_needs_nothing_that_it_shuts_out(watched):
     """In a life with everything in it: TLS, names, PAM, LDAP, HTTP, reloads, a takeover, the log opened anew."""
     calls = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed>)", watched, re.M))
