@@ -89,7 +89,8 @@ static void begin_honestly(struct exchange *x)
 	struct strbuf first;
 
 	strbuf_init(&first);
-	x->has_begun = scram_client_init(&x->honest);
+	scram_client_init(&x->honest);
+	x->has_begun = true;
 	scram_client_first(&x->honest, &first);
 	say_initial(x, SLICE_LIT(SCRAM_MECHANISM), strbuf_slice(&first));
 	strbuf_fini(&first);

@@ -69,7 +69,7 @@ static struct client_auth *login(enum auth_type type, const char *secret, enum s
 /* The body of the one message in out, an 'R' with this code. */
 static struct slice request(uint32_t code)
 {
-	struct msg m;
+	struct msg m = {0};
 	struct cursor c;
 
 	assert_int_equal(msg_peek((const uint8_t *)out.p, out.n, UINT32_MAX, &m), PEEK_OK);

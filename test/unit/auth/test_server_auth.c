@@ -82,7 +82,7 @@ static struct server_auth *tls_login(struct slice channel, bool required)
 
 static struct slice answer(void)
 {
-	struct msg m;
+	struct msg m = {0};
 
 	assert_int_equal(msg_peek((const uint8_t *)out.p, out.n, UINT32_MAX, &m), PEEK_OK);
 	assert_int_equal(m.type, 'p');

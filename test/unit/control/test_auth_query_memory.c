@@ -57,7 +57,7 @@ static void who_asks_while_memory_is_out_is_answered_once(void **state)
 	(void)state;
 	for (long n = 0; failed; n++) {
 		struct told with = {0}, without = {0};
-		char user[16];
+		char user[32];
 
 		snprintf(user, sizeof(user), "user%ld", n);
 		fail_after(n);

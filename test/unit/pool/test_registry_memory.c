@@ -92,7 +92,7 @@ static void a_database_that_memory_is_out_for_is_refused_and_made_the_next_time(
 
 	(void)state;
 	for (long n = 0; failed; n++) {
-		char name[16];
+		char name[32];
 		struct database *db;
 
 		snprintf(name, sizeof(name), "db%ld", n);
@@ -114,7 +114,7 @@ static void a_user_that_memory_is_out_for_is_refused_and_made_the_next_time(void
 
 	(void)state;
 	for (n = 0; failed; n++) {
-		char name[16];
+		char name[32];
 		struct user *user;
 
 		snprintf(name, sizeof(name), "user%ld", n);
@@ -135,7 +135,7 @@ static void a_pool_that_memory_is_out_for_is_refused_and_made_the_next_time(void
 
 	(void)state;
 	for (n = 0; failed; n++) {
-		char name[16];
+		char name[32];
 		struct database *db;
 		struct user *user;
 		struct pool *pool;
@@ -161,7 +161,7 @@ static void a_table_that_cannot_grow_keeps_what_it_has(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2000; i++) {
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "user%d", i);
 		/* The user, its name, and the third that only growing takes. */
@@ -172,7 +172,7 @@ static void a_table_that_cannot_grow_keeps_what_it_has(void **state)
 	}
 	assert_true(nrefused > 0);
 	for (int i = 0; i < 2000; i++) {
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "user%d", i);
 		assert_non_null(registry_find_user(registry, slice_of(name)));

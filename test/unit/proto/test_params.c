@@ -222,7 +222,7 @@ struct reader {
 /* The next message, which must be whole and of this type. */
 static struct cursor next_message(struct reader *r, char type)
 {
-	struct msg m;
+	struct msg m = {0};
 
 	assert_int_equal(msg_peek(r->p, r->n, INT32_MAX, &m), PEEK_OK);
 	assert_int_equal(m.type, type);

@@ -22,7 +22,7 @@ static void a_change_that_memory_is_out_for_leaves_the_set_as_it_was(void **stat
 	/* Each round has a value that is new: nothing of it is there yet. */
 	for (n = 0; failed; n++) {
 		struct paramset *before = s;
-		char value[16];
+		char value[32];
 
 		snprintf(value, sizeof(value), "zone %ld", n);
 		fail_after(n);

@@ -226,7 +226,7 @@ static void a_parse_head_announces_the_rest(void **state)
 /* The body that an error gets, as text with | for NUL; "-" for none. */
 static const char *changed(const char *body, size_t n, struct prepare_error change)
 {
-	struct msg m = message('E', body, n, n), out;
+	struct msg m = message('E', body, n, n), out = {0};
 	bool written;
 
 	strbuf_reset(&b);
