@@ -97,14 +97,16 @@ struct sys_memory sys_memory(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), size, resident;
 	struct sys_memory none = {0};
-	char text[128];
+	char text[128], *rest;
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 
 	if (fd >= 0)
 		close(fd);
 	text[n < 0 ? 0 : n] = '\0';
-	if (sscanf(text, "%zu %zu", &size, &resident) != 2)
+	size = strtoul(text, &rest, 10);
+	resident = strtoul(rest, NULL, 10);
+	if (resident == 0)
 		return none;
 	return (struct sys_memory){.size = size * page, .resident = resident * page};
 }
