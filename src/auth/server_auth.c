@@ -10,7 +10,7 @@
 #include "proto/out.h"
 
 /* What was sent last. */
-enum state { NOTHING_SENT, PASSWORD_SENT, SASL_FIRST_SENT, SASL_FINAL_SENT, SERVER_VERIFIED, DONE };
+enum state { NOTHING_SENT, PASSWORD_SENT, SASL_FIRST_SENT, SASL_FINAL_SENT, SERVER_VERIFIED, OK, DONE };
 
 struct server_auth {
 	enum state state;
@@ -277,9 +277,9 @@ static enum auth_step on_authentication_ok(struct server_auth *a)
 {
 	if (a->state == SASL_FIRST_SENT || a->state == SASL_FINAL_SENT)
 		return fail(a, "28000", "server ended SCRAM authentication without proving that it knows the password");
-	if (a->state == DONE)
+	if (a->state == OK || a->state == DONE)
 		return fail_protocol(a);
-	a->state = DONE;
+	a->state = OK;
 	return AUTH_OK;
 }
 
@@ -337,6 +337,11 @@ enum auth_step server_auth_step(struct server_auth *a, const struct msg *m, stru
 	if (step == AUTH_FAILED)
 		auth_take_back(out, before);
 	return step;
+}
+
+bool server_auth_is_ok(const struct server_auth *a)
+{
+	return a->state == OK;
 }
 
 const struct auth_error *server_auth_error(const struct server_auth *a)

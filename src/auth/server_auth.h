@@ -36,5 +36,8 @@ void server_auth_free(struct server_auth **auth);
 /* An 'R' message arrived. OK is AuthenticationOk. */
 enum auth_step server_auth_step(struct server_auth *auth, const struct msg *m, struct strbuf *out);
 
+/* Whether AuthenticationOk has come, and was good: only then may the server go on to anything else. */
+bool server_auth_is_ok(const struct server_auth *auth);
+
 /* After FAILED. */
 const struct auth_error *server_auth_error(const struct server_auth *auth);

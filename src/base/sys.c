@@ -95,18 +95,17 @@ bool sys_set_nonblocking(int fd)
 
 struct sys_memory sys_memory(void)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), size, resident;
-	struct sys_memory none = {0};
-	char text[128], *rest;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	char text[128] = "", *rest;
+	struct sys_memory m;
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		(void)!read(fd, text, sizeof(text) - 1);
 		close(fd);
-	text[n < 0 ? 0 : n] = '\0';
-	size = strtoul(text, &rest, 10);
-	resident = strtoul(rest, NULL, 10);
-	if (resident == 0)
-		return none;
-	return (struct sys_memory){.size = size * page, .resident = resident * page};
+	}
+	/* In pages. Nothing that could be read is no memory. */
+	m.size = strtoul(text, &rest, 10) * page;
+	m.resident = strtoul(rest, NULL, 10) * page;
+	return m;
 }

@@ -620,6 +620,8 @@ static bool take_message(struct server *s, const struct msg *m)
 		refused_by_server(s, m);
 		return false;
 	case 'Z':
+		if (!server_auth_is_ok(s->login->auth) || m->len != 1 || m->body[0] != 'I')
+			return false;
 		logged_in(s);
 		return true;
 	case 'N':
@@ -628,6 +630,12 @@ static bool take_message(struct server *s, const struct msg *m)
 	default:
 		return false;
 	}
+}
+
+/* The login is over, and nobody has asked for anything: the first client would take it for its answer. */
+static bool says_more(const struct server *s, const struct msg *m, size_t left)
+{
+	return m->type == 'Z' && s->replication == REPLICATION_NONE && left > MSG_HEADER_SIZE + m->len;
 }
 
 size_t server_login_bytes(struct server *s, const uint8_t *p, size_t n)
@@ -642,7 +650,7 @@ size_t server_login_bytes(struct server *s, const uint8_t *p, size_t n)
 		if (peek == PEEK_SHORT || (peek == PEEK_OK && m.have < m.len))
 			return pos;
 		index = s->host_index;
-		if (peek == PEEK_BAD || !take_message(s, &m)) {
+		if (peek == PEEK_BAD || says_more(s, &m, n - pos) || !take_message(s, &m)) {
 			/* It may be at another host by now. */
 			if (s->phase != SERVER_CLOSED && s->host_index == index)
 				server_login_broken(s, "login failed", "broken packet from the server");

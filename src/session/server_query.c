@@ -21,7 +21,7 @@ static const uint8_t parse_complete[] = {'1', 0, 0, 0, 4};
 /* How far a pass over the bytes has come: [run, pos) is to be relayed. */
 struct pass {
 	const uint8_t *p;
-	size_t run, pos;
+	size_t n, run, pos;
 };
 
 static void note_relayed(struct server *s, size_t n)
@@ -347,8 +347,33 @@ static void note_pin(const struct server *s)
 	pool_session(pool)->counts.pins[why]++;
 }
 
+/*
+ * Behind the last answer a server may still have something to tell its client,
+ * but no answer. One that says more, or less than a whole message, is not the
+ * next client's: that would take it for the answer to its own query.
+ */
+static bool has_said_all(struct server *s, struct pass *pass, uint32_t max)
+{
+	while (pass->pos < pass->n) {
+		struct msg m;
+
+		if (msg_peek(pass->p + pass->pos, pass->n - pass->pos, max, &m) != PEEK_OK || m.have < m.len)
+			return false;
+		if (m.type != 'N' && m.type != 'A' && (m.type != 'S' || !note_parameter(s, &m)))
+			return false;
+		pass->pos += MSG_HEADER_SIZE + m.len;
+	}
+	return true;
+}
+
+/* Whether others get the server at the end of each transaction. */
+static bool is_shared(const struct server *s)
+{
+	return s->slot.pool->settings.mode != POOL_MODE_SESSION && s->replication == REPLICATION_NONE;
+}
+
 /* What comes behind a ReadyForQuery that the client gets. False: the server is for others, or closed. */
-static bool after_ready(struct server *s, struct pass *pass)
+static bool after_ready(struct server *s, struct pass *pass, uint32_t max)
 {
 	const struct client *c = s->client;
 
@@ -360,6 +385,10 @@ static bool after_ready(struct server *s, struct pass *pass)
 	}
 	if (s->status != 'I')
 		return true;
+	if (pass->pos < pass->n && is_shared(s) && server_is_between_transactions(s) && !has_said_all(s, pass, max)) {
+		s->slot.close_needed = true;
+		s->retired_because = SERVER_END_UNEXPECTED;
+	}
 	/* The client has its answer before anybody else gets the server. */
 	flush(s, pass);
 	/* What the client has gone on with may have been its end: another may have the server, or nobody. */
@@ -390,7 +419,7 @@ static size_t taken(const struct server *s, const struct pass *pass)
 size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 {
 	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
-	struct pass pass = {.p = p};
+	struct pass pass = {.p = p, .n = n};
 
 	s->has_replied = true;
 	while (pass.pos < n) {
@@ -442,7 +471,7 @@ size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 		}
 		pass.pos += MSG_HEADER_SIZE + m.have;
 		s->remain = m.len - m.have;
-		if (verdict == READY && !after_ready(s, &pass))
+		if (verdict == READY && !after_ready(s, &pass, max))
 			return taken(s, &pass);
 	}
 out:

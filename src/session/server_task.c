@@ -254,12 +254,18 @@ static bool is_needed_whole(const struct server *s, const struct msg *m)
 	}
 }
 
+/* Nothing of our own asks for data, but a client's query may, whose replies are dropped here. */
+static bool has_a_place(const struct server *s, char type)
+{
+	return server_rule(type) != REPLY_REJECT && (server_rule(type) != REPLY_COPY_IN || s->task == TASK_DRAIN);
+}
+
 /* False: the server makes no sense. */
 static bool take_message(struct server *s, const struct msg *m)
 {
 	uint64_t first = s->owed.first;
 
-	if (server_rule(m->type) == REPLY_REJECT || !owed_reply(&s->owed, m->type))
+	if (!has_a_place(s, m->type) || !owed_reply(&s->owed, m->type))
 		return false;
 	if (s->prepared != NULL)
 		prepared_note_reply(s, m, first);
@@ -289,6 +295,21 @@ static size_t broken(struct server *s)
 	else
 		server_close(s, SERVER_END_SERVER_PROTOCOL);
 	return CONN_CLOSED;
+}
+
+/*
+ * The server has answered all that it was asked, and goes on: whoever gets it
+ * next, or our own next statement, would take that for an answer. True: it is closed.
+ */
+static bool ends_for_saying_more(struct server *s)
+{
+	if (s->task == TASK_DRAIN) {
+		server_close(s, SERVER_END_UNEXPECTED);
+		return true;
+	}
+	/* What follows the switch is for the client that it was made for. */
+	s->is_failed_task |= s->task != TASK_SWITCH;
+	return false;
 }
 
 size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n)
@@ -321,6 +342,8 @@ size_t server_task_bytes(struct server *s, const uint8_t *p, size_t n)
 			return broken(s);
 		pos += MSG_HEADER_SIZE + m.have;
 		s->remain = m.len - m.have;
+		if (m.type == 'Z' && pos < n && owed_is_clear(&s->owed) && ends_for_saying_more(s))
+			return CONN_CLOSED;
 		if (s->task == TASK_DRAIN)
 			server_abandon_note(s, &m);
 		else if (m.type == 'Z' && owed_is_clear(&s->owed))
