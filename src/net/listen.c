@@ -215,6 +215,8 @@ static bool add(struct listeners *l, int fd, int backlog, const char *path)
 	if (addr_is_any(&one->own_end))
 		one->own_end.family = 0;
 	ev_io_init(&one->io, on_acceptable, fd, EV_READ);
+	/* Whoever has gone is seen to have gone before the next one is let in, who may want the place. */
+	ev_set_priority(&one->io, EV_MINPRI);
 	one->next = l->all;
 	l->all = one;
 	return true;

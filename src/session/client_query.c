@@ -114,6 +114,22 @@ static inline enum verdict pass_on(struct client *c, char type)
 	return note_sent(c, type) ? GO_ON : GONE;
 }
 
+/*
+ * Its next message hangs on answers that are to come. Where a failed COPY has left it open for good which those are, one
+ * that is waited for may never come.
+ */
+static enum verdict wait_for_answers(struct client *c)
+{
+	if (c->server->owed.is_lost) {
+		server_close_with_client(c->server, CLOSE_SERVER_PROTOCOL,
+					 "Too much was sent behind a COPY that has failed to tell what the server has answered.");
+		return GONE;
+	}
+	c->server->prepared->is_client_waiting = true;
+	conn_pause(&c->conn);
+	return STOP;
+}
+
 /* The same of a client whose prepared statements follow it, for any message that the server runs. */
 static inline enum verdict pass_tracked(struct client *c, const struct msg *m, struct request_pass *pass)
 {
@@ -128,9 +144,7 @@ static inline enum verdict pass_tracked(struct client *c, const struct msg *m, s
 		note_begun(c, m->type);
 		break;
 	case PREPARED_WAIT:
-		c->server->prepared->is_client_waiting = true;
-		conn_pause(&c->conn);
-		return STOP;
+		return wait_for_answers(c);
 	case PREPARED_GONE:
 		return GONE;
 	}

@@ -2,8 +2,8 @@
  * The whole pooler among random clients, servers and admins, each run given by
  * its seed: whole [--seed N] [--steps M] [--seconds S].
  *
- * A run has M steps; without --seed one seed after the other is taken for S
- * seconds, once at least. How rough it is depends on the seed: among servers
+ * A run has M steps. One seed after the other, from N or from anywhere, is taken
+ * for S seconds, once at least. How rough it is depends on the seed: among servers
  * that answer, with connections that end and admins, or with some that say
  * anything. What holds in each:
  *
@@ -407,7 +407,6 @@ int main(int argc, char **argv)
 	};
 	uint64_t seed;
 	unsigned steps = STEPS;
-	bool has_seed = false;
 	time_t until = time(NULL);
 	int option;
 
@@ -416,7 +415,6 @@ int main(int argc, char **argv)
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 10);
-			has_seed = true;
 			break;
 		case 'n':
 			steps = (unsigned)strtoul(optarg, NULL, 10);
@@ -431,6 +429,6 @@ int main(int argc, char **argv)
 	do {
 		if (!run_apart(seed++, steps))
 			return 1;
-	} while (!has_seed && time(NULL) < until);
+	} while (time(NULL) < until);
 	return 0;
 }

@@ -51,19 +51,23 @@ def pod(cluster, objects, workload, container):
     for mount in container["volumeMounts"]:
         directory = root + mount["mountPath"]
         os.makedirs(directory)
-        for name, text in files_of(objects, workload, mount["name"]).items():
+        texts, mode = files_of(objects, workload, mount["name"])
+        for name, text in texts.items():
             with open(os.path.join(directory, name), "w") as f:
                 f.write(text.replace("/etc/pgsluice/", f"{root}/etc/pgsluice/"))
-            give_away(os.path.join(directory, name))
+            os.chmod(f.name, mode)
+            give_away(f.name)
     yield root
     shutil.rmtree(root)
 
 
 def files_of(objects, workload, volume):
+    """What is in them, and their mode."""
     [source] = [v for v in workload["template"]["spec"]["volumes"] if v["name"] == volume]
     if "configMap" in source:
-        return objects["ConfigMap", source["configMap"]["name"]]["data"]
-    return objects["Secret", source["secret"]["secretName"]]["stringData"]
+        return objects["ConfigMap", source["configMap"]["name"]]["data"], 0o644
+    secret = source["secret"]
+    return objects["Secret", secret["secretName"]]["stringData"], secret["defaultMode"]
 
 
 def run_command(pod, container, name):

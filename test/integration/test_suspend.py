@@ -386,9 +386,9 @@ def test_it_costs_nothing_meanwhile(pooler):
 
 # suspend_timeout
 
-def stuck(pooler, w):
+def stuck(pooler, w, sql=f"SELECT repeat('x', {MB}) FROM generate_series(1, 100)"):
     """A client to which more is owed than the kernel takes, and that does not read."""
-    say(w, f"SELECT repeat('x', {MB}) FROM generate_series(1, 100)")
+    say(w, sql)
     eventually(lambda: not is_silent(w, 0), "the result begins")
     before = -1
     while before != (before := int(pooler.admin("SHOW STATS_TOTALS")[0]["bytes_sent"])):
@@ -418,8 +418,7 @@ def test_suspend_timeout_says_nothing_in_the_middle_of_a_row(make_pooler):
     """An error would be taken for data there."""
     pooler = make_pooler(suspend_timeout=1)
     with pooler.wire() as w, console(pooler) as admin:
-        say(w, f"SELECT repeat('x', {100 * MB})")
-        eventually(lambda: not is_silent(w, 0), "the result begins")
+        stuck(pooler, w, f"SELECT repeat('x', {100 * MB})")
         say(admin, "SUSPEND")
         assert admin.result().tags == ["SUSPEND"]
         assert closes(admin, "SUSPEND_TIMEOUT") == 1

@@ -278,7 +278,7 @@ void actor_cancel(struct actor *a, const struct world *w)
 
 /* ------------------------------------------------------------------ what it hears */
 
-/* Whoever is named is this client. */
+/* Whoever is named is this client. A server that cuts its messages may have cut the name, too: that is nobody's. */
 static void must_be_mine(const struct actor *a, const struct msg *m)
 {
 	const char *p = (const char *)m->body, *end = p + m->len;
@@ -288,6 +288,8 @@ static void must_be_mine(const struct actor *a, const struct msg *m)
 
 		for (p += 2; p < end && isdigit((unsigned char)*p); p++)
 			id = id * 10 + (unsigned)(*p - '0');
+		if (p == end || *p != '.')
+			continue;
 		if (id != a->id)
 			fprintf(stderr, "client %u hears of %u: %c %.*s\n", a->id, id, m->type, (int)m->len, m->body);
 		must(id == a->id);
