@@ -18,7 +18,7 @@
 #include "base/sys.h"
 #include "capacity_check.h"
 #include "conf/conf.h"
-#include "pooler.h"
+#include "pooler/pooler.h"
 #include "process/daemon.h"
 #include "process/notify.h"
 #include "process/takeover.h"
