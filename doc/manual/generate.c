@@ -27,6 +27,7 @@ static const struct part parts[] = {
 	{"differences-where-set", part_differences_where_set},
 	{"differences-where-not-set", part_differences_where_not_set},
 	{"without-effect", part_without_effect},
+	{"errors", part_errors},
 };
 
 static const struct part *find_part(const char *name)

@@ -21,3 +21,6 @@ void part_ini_settings(FILE *out);
 void part_differences_where_set(FILE *out);
 void part_differences_where_not_set(FILE *out);
 void part_without_effect(FILE *out);
+
+/* error_parts.c, of troubleshooting.md */
+void part_errors(FILE *out);
