@@ -54,7 +54,7 @@ static void tell_entry(const char *name, const struct conf_overrides *o, struct 
 	}
 }
 
-/* What is missing in the file may stand in one of its entries, but no setting whose default differs may. */
+/* None of them can stand in an entry instead. */
 static void tell_defaults(const struct conf *conf, const char *file, struct conf_problems *problems)
 {
 	const struct conf_place at = {file, 0};

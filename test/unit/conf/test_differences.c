@@ -111,6 +111,7 @@ static void differences_are_sentences_about_defaults_that_differ(void **state)
 		assert_int_equal(setting_info(d->id)->effect, EFFECT_NOW);
 		if (d->as_there == NULL)
 			continue;
+		assert_int_equal(setting_info(d->id)->scope, SCOPE_GLOBAL);
 		assert_true(setting_check(d->id, slice_of(d->as_there), NULL));
 		assert_string_not_equal(setting_info(d->id)->default_text, d->as_there);
 	}
