@@ -19,7 +19,7 @@
 #include "conf/conf.h"
 #include "conf/differences.h"
 #include "options.h"
-#include "pooler.h"
+#include "pooler/pooler.h"
 #include "process/daemon.h"
 #include "process/notify.h"
 #include "process/takeover.h"
