@@ -39,16 +39,20 @@ struct arguments {
 static const char usage_text[] =
 	"Usage: %s [OPTION]... CONFIG_FILE\n"
 	"  or:  pgsluice top [OPTION]... [CONNINFO]\n"
-	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
+	"Pools connections to PostgreSQL servers. As top (see\n"
+	"pgsluice top --help) it shows live what a pooler does.\n"
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
-	"      --capacity       ask the servers for their connection slots, print whether pools fit, and exit:\n"
-	"                       0 they do, 1 there is a warning, 2 a server could not be asked\n"
-	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
+	"      --capacity       ask the servers whether they have room for all pools, and\n"
+	"                       exit: 0 they do, 1 there is a warning, 2 one did not answer\n"
+	"      --check          load CONFIG_FILE and what it names, print what is wrong,\n"
+	"                       and exit\n"
 	"  -d, --daemon         run in the background (needs pidfile)\n"
 	"  -q, --quiet          log nothing to standard error\n"
 	"  -R, --reboot, --takeover\n"
-	"                       take the place of the running process: its listening sockets and its pid file\n"
+	"                       take the place of the running process: its listening\n"
+	"                       sockets and its pid file\n"
+	"      --settings       list the names and defaults of all parameters, and exit\n"
 	"  -u, --user=USERNAME  become this user\n"
 	"  -v, --verbose        log more; twice for most\n"
 	"  -V, --version        show the version\n"
@@ -58,7 +62,7 @@ static const struct option long_options[] = {
 	{"capacity", no_argument, NULL, 'P'},
 	{"check", no_argument, NULL, 'C'},     {"daemon", no_argument, NULL, 'd'},
 	{"quiet", no_argument, NULL, 'q'},     {"reboot", no_argument, NULL, 'R'},
-	{"takeover", no_argument, NULL, 'R'},
+	{"settings", no_argument, NULL, 'S'},  {"takeover", no_argument, NULL, 'R'},
 	{"user", required_argument, NULL, 'u'}, {"verbose", no_argument, NULL, 'v'},
 	{"version", no_argument, NULL, 'V'},   {"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -73,6 +77,15 @@ static void print_version(void)
 	printf("http: libmicrohttpd %s\n", MHD_get_version());
 	if (notify_library() != NULL)
 		printf("systemd: %s\n", notify_library());
+}
+
+static void print_settings(void)
+{
+	for (size_t i = 0; i < SETTING_COUNT; i++) {
+		const struct setting_info *info = setting_info(setting_by_rank(i));
+
+		printf("%s = %s\n", info->name, info->default_text);
+	}
 }
 
 /* `name=value`, cut in place. */
@@ -115,6 +128,9 @@ static enum way take_option(struct arguments *a, int option, const char *program
 	case 'R':
 		a->takes_over = true;
 		return WAY_RUN;
+	case 'S':
+		print_settings();
+		return WAY_DONE;
 	case 'u':
 		a->user = optarg;
 		return WAY_RUN;

@@ -52,7 +52,7 @@ def allowed_calls():
 def test_it_is_valid(tmp_path):
     unit = tmp_path / "pgsluice.service"
     with open(UNIT) as f:
-        unit.write_text(f.read().replace("/usr/bin/pgsluice", PROGRAM))
+        unit.write_text(f.read().replace("/usr/sbin/pgsluice", PROGRAM))
     checked = analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
     assert (checked.returncode, checked.stderr) == (0, "")
 
