@@ -44,7 +44,7 @@ static const char usage_text[] =
 	"\n"
 	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
 	"      --capacity       ask the servers whether they have room for all pools, and\n"
-	"                       exit: 0 they do, 1 there is a warning, 2 one did not answer\n"
+	"                       exit: 0 they do, 1 a warning, 2 one could not be asked\n"
 	"      --check          load CONFIG_FILE and what it names, print what is wrong,\n"
 	"                       and exit\n"
 	"  -d, --daemon         run in the background (needs pidfile)\n"

@@ -8,7 +8,7 @@
 static const char usage_text[] =
 	"Usage: pgsluice-mkauth [OPTION]... [CONNINFO]\n"
 	"  or:  pgsluice-mkauth FILE CONNINFO\n"
-	"Writes the roles of a PostgreSQL server and their secrets as lines for auth_file.\n"
+	"Writes the roles of a PostgreSQL server and their secrets as lines of auth_file.\n"
 	"\n"
 	"  -o, --output=FILE    replace FILE instead of writing to standard output\n"
 	"  -u, --user=NAME      only this role (may be repeated)\n"
@@ -20,8 +20,8 @@ static const char usage_text[] =
 	"  -h, --help           show this help\n"
 	"\n"
 	"CONNINFO is a database, a connection string or a URI. PGHOST, PGPORT, PGUSER,\n"
-	"PGPASSWORD and the password file hold as they do for psql. To read the roles\n"
-	"takes a superuser, or one who may read pg_shadow.\n";
+	"PGPASSWORD and the password file hold as for psql. To read the roles takes a\n"
+	"superuser, or one who may read pg_shadow.\n";
 
 static const struct option long_options[] = {
 	{"output", required_argument, NULL, 'o'}, {"user", required_argument, NULL, 'u'},

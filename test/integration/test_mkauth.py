@@ -17,6 +17,7 @@ from harness.system import account, give_away, run
 from harness.terminal import Terminal
 
 MKAUTH = os.path.join(os.path.dirname(PROGRAM), "pgsluice-mkauth")
+EXAMPLE = os.path.join(os.path.dirname(__file__), "../../etc/userlist.txt")
 MANUAL = os.path.join(os.path.dirname(__file__), "../../doc/pgsluice-mkauth.1")
 
 pytestmark = pytest.mark.skipif(is_pgbouncer(), reason="about our program")
@@ -278,6 +279,20 @@ def test_at_a_terminal_a_password_is_typed_twice(pg, again, status):
         terminal.read(0.1)
         assert ('"ann" "SCRAM' if status == 0 else "the two are not the same") in terminal.text
         assert "secret" not in terminal.text
+
+
+def test_the_example_of_a_userlist_lets_in_whom_it_names(make_pooler):
+    """A line for each kind of secret, with the same password."""
+    pooler = make_pooler(start=False, auth_type="md5", databases={"app": {"user": "app"}})
+    with open(EXAMPLE) as f:
+        text = re.sub('(?m)^;"', '"', f.read())
+    pooler.write_file("userlist.txt", text)
+    pooler.start()
+    users = re.findall('(?m)^"([^"]+)"', text)
+    assert len(users) == 3
+    for user in users:
+        assert pooler.attempt("a password", user).error is None
+        assert pooler.attempt("wrong", user).error["C"] == "28P01"
 
 
 # The command line

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 
 import psycopg
@@ -106,7 +107,7 @@ def test_every_manual_page_is_in_the_package(contents):
 
 # On a machine
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def machine():
     try:
         overlay = Overlay()
@@ -140,10 +141,12 @@ def unit(machine):
 
 @contextlib.contextmanager
 def service(machine, ready):
-    """What systemd makes of the unit: directories, the user, the command. Yields how it says where it has got to."""
+    """What systemd makes of the unit: directories, the user, the command; in the end its signal."""
     settings = unit(machine)
-    user, group, directory = settings["User"], settings["Group"], "/run/" + settings["RuntimeDirectory"]
-    did(machine.run("install", "-d", "-o", user, "-g", group, directory))
+    user, group = settings["User"], settings["Group"]
+    for directory, mode in (("/run/" + settings["RuntimeDirectory"], "0755"),
+                            ("/var/log/" + settings["LogsDirectory"], settings["LogsDirectoryMode"])):
+        did(machine.run("install", "-d", "-o", user, "-g", group, "-m", mode, directory))
     process = subprocess.Popen(machine.command("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups",
                                                "--no-new-privs", *shlex.split(settings["ExecStart"])),
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -157,32 +160,88 @@ def service(machine, ready):
     assert process.returncode == 0
 
 
-def is_listening(port):
-    with contextlib.suppress(psycopg.OperationalError):
-        psycopg.connect(host="127.0.0.1", port=port, user="app", password=PASSWORD, dbname="app").close()
+def is_open(port):
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         return True
 
 
-def change(machine, path, **values):
-    """Some settings of a file, which stays whose it is."""
-    with open(machine.path(path), "r+") as f:
-        text = f.read()
-        for name, value in values.items():
+def configure(machine, pg, **settings):
+    """Settings of the file that was installed, which stays whose it is; and another port for the server."""
+    with open(machine.path("/etc/pgsluice/pgsluice.ini"), "r+") as f:
+        text = f.read().replace("port=5432", f"port={pg.port}")
+        for name, value in settings.items():
             text, n = re.subn(rf"(?m)^;?{name} = .*$", f"{name} = {value}", text)
             assert n == 1, name
         f.seek(0)
+        f.write(text)
         f.truncate()
-        f.write(text.replace("port=5432", f"port={values['server_port']}") if "server_port" in values else text)
 
 
-# dpkg's own books, and the account files' former versions, are written anew each time.
-BOOKS = re.compile(r"/var/(lib/dpkg|log|cache)/|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$")
+def owner(machine, path):
+    """As stat prints it: the accounts are this machine's."""
+    return did(machine.run("stat", "-c", "%U:%G %a", path)).strip()
+
+
+# dpkg's own books, and the former versions of the account files.
+BOOKS = re.compile(r"/var/lib/dpkg/|/var/log/(dpkg|alternatives)\.log$|/var/cache/|/etc/(passwd|group|shadow|gshadow)-$")
 
 
 def left_behind(machine):
-    """Files that are not what they were, with the account files by what is in them."""
+    """Files that are not what they were."""
     def is_same(path):
         with open(path, "rb") as a, open(machine.path(path), "rb") as b:
             return a.read() == b.read()
     return {path for path, is_there in machine.changes().items()
             if not BOOKS.match(path) and not (is_there and os.path.isfile(path) and is_same(path))}
+
+
+def test_it_installs_serves_and_leaves_nothing_behind(packages, machine, pg):
+    """As whoever installs it is told to go on: the port, the users, the start."""
+    port = free_port()
+    server = psycopg.conninfo.make_conninfo(host="127.0.0.1", port=pg.port, user="postgres", dbname="postgres")
+    with installed(machine, packages["pgsluice"]):
+        configure(machine, pg, listen_port=port)
+        did(machine.run("pgsluice-mkauth", "-o", "/etc/pgsluice/userlist.txt", server))
+        for file in "/etc/pgsluice/pgsluice.ini", "/etc/pgsluice/userlist.txt":
+            assert owner(machine, file) == "root:pgsluice 640"
+        with service(machine, lambda: is_open(port)) as process:
+            assert "root" not in did(run(["ps", "-o", "user=", "-p", str(process.pid)]))
+            with psycopg.connect(host="127.0.0.1", port=port, user="scram_user", password=PASSWORD, dbname="app") as c:
+                assert c.execute("SELECT current_user").fetchone() == ("scram_user",)
+            assert os.path.exists(machine.path(f"/run/pgsluice/.s.PGSQL.{port}"))
+        assert {"/usr/sbin/pgsluice", "/etc/pgsluice/userlist.txt", "/etc/passwd"} <= left_behind(machine)
+    assert left_behind(machine) == set()
+
+
+def test_the_log_is_rotated_while_it_runs(packages, machine, pg):
+    port, log = free_port(), "/var/log/pgsluice/pgsluice.log"
+    with installed(machine, packages["pgsluice"]):
+        configure(machine, pg, listen_port=port, logfile=log)
+        with service(machine, lambda: is_open(port)):
+            did(machine.run("logrotate", "--force", "--state", "/dev/null", "/etc/logrotate.d/pgsluice"))
+            eventually(lambda: os.path.exists(machine.path(log)), "the log has been opened anew")
+        with open(machine.path(log)) as new, open(machine.path(log + ".1")) as old:
+            assert "process up" in old.read()
+            assert "shutdown complete" in new.read()
+        assert owner(machine, log).startswith("pgsluice:pgsluice ")
+    assert left_behind(machine) == set()
+
+
+def test_a_removed_package_leaves_its_configuration(packages, machine):
+    with installed(machine, packages["pgsluice"]):
+        did(machine.run("dpkg", "--remove", "pgsluice"))
+        assert not os.path.exists(machine.path("/usr/sbin/pgsluice"))
+        for file in "/etc/pgsluice/pgsluice.ini", "/etc/pgsluice/userlist.txt":
+            assert owner(machine, file) == "root:pgsluice 640"
+
+
+def test_the_other_name_takes_the_place_of_pgbouncers_package(packages, machine):
+    """And reads the configuration that this one has left."""
+    def state(package):
+        return machine.run("dpkg-query", "-W", "-f", "${db:Status-Status}", package).stdout
+    assert state("pgbouncer") == "installed"
+    with installed(machine, *packages.values()):
+        assert state("pgbouncer") == "config-files"
+        assert "pgsluice" in did(machine.run("pgbouncer", "--version"))
+        assert "ok" in did(machine.run("pgbouncer", "--check", "/etc/pgbouncer/pgbouncer.ini"))
+    assert not os.path.lexists(machine.path("/usr/sbin/pgbouncer"))
