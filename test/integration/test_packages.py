@@ -66,6 +66,14 @@ def packages():
     shutil.rmtree(os.path.join(BUILD, "deb"))
 
 
+@pytest.mark.skipif(not os.path.exists(os.path.join(TOP, ".git")), reason="not a work tree of git")
+def test_all_of_the_repository_is_in_the_tarball_that_they_are_made_of(packages):
+    [tarball] = glob.glob(os.path.join(BUILD, "pgsluice-*.tar.gz"))
+    packed = {name.partition("/")[2] for name in run(["tar", "-tf", tarball]).stdout.splitlines()}
+    tracked = run(["git", "-c", f"safe.directory={TOP}", "ls-files", "--deduplicate"], cwd=TOP).stdout.splitlines()
+    assert set(tracked) - packed == {".gitignore"}
+
+
 @pytest.fixture(scope="module")
 def contents(packages):
     """{package: {path: (mode and owner, target of a link)}}"""
