@@ -48,6 +48,15 @@ static void print_version(void)
 		printf("systemd: %s\n", notify_library());
 }
 
+static void print_settings(void)
+{
+	for (size_t i = 0; i < SETTING_COUNT; i++) {
+		const struct setting_info *info = setting_info(setting_by_rank(i));
+
+		printf("%s = %s\n", info->name, info->default_text);
+	}
+}
+
 /* `name=value`, cut in place. */
 static bool take_assignment(struct arguments *a, char *text)
 {
@@ -88,6 +97,9 @@ static enum way take_option(struct arguments *a, int option, const char *program
 	case 'R':
 		a->takes_over = true;
 		return WAY_RUN;
+	case OPTION_SETTINGS:
+		print_settings();
+		return WAY_DONE;
 	case 'u':
 		a->user = optarg;
 		return WAY_RUN;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* What getopt_long() returns for the options without a letter. */
-enum { OPTION_CAPACITY = 256, OPTION_CHECK };
+enum { OPTION_CAPACITY = 256, OPTION_CHECK, OPTION_SETTINGS };
 
 struct program_option {
 	int letter;                      /* or one of the above */
@@ -18,7 +18,7 @@ struct program_option {
 	const char *doc;                 /* of the manual */
 };
 
-enum { OPTION_COUNT = 10 };
+enum { OPTION_COUNT = 11 };
 extern const struct program_option program_options[OPTION_COUNT];
 
 /* The table in the two forms that getopt_long() wants. */
