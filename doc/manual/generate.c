@@ -24,6 +24,7 @@ static const struct part parts[] = {
 	{"user-keys", part_user_keys},
 	{"peer-keys", part_peer_keys},
 	{"ini-settings", part_ini_settings},
+	{"settings-tables", part_settings_tables},
 	{"differences-where-set", part_differences_where_set},
 	{"differences-where-not-set", part_differences_where_not_set},
 	{"without-effect", part_without_effect},
