@@ -17,6 +17,7 @@ struct part {
 
 static const struct part parts[] = {
 	{"options", part_options},
+	{"top", part_top},
 	{"commands", part_commands},
 	{"tables", part_tables},
 	{"settings", part_settings},

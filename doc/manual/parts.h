@@ -7,6 +7,7 @@
 
 /* program_parts.c, of pgsluice.1 */
 void part_options(FILE *out);
+void part_top(FILE *out);
 void part_commands(FILE *out);
 void part_tables(FILE *out);
 
