@@ -167,6 +167,12 @@ static inline bool prepared_may_be_all_lost(const struct msg *m)
 /* The same for one that no client gets: of what a client has left behind, or of a statement of our own. */
 void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first);
 
+/* Whether its client waits until it is set up, or for answers that make certain what its next message means. */
+static inline bool prepared_has_client_wait(const struct server *s)
+{
+	return s->phase != SERVER_READY || (s->prepared != NULL && s->prepared->is_client_waiting);
+}
+
 /* Answers have come: the client goes on if it waits for them. False: the server was closed. */
 bool prepared_go_on(struct server *s);
 

@@ -16,8 +16,8 @@ import pytest
 from harness.mirror import comparable
 from harness.pooler import has_sanitizers, open_servers
 from harness.system import eventually
-from harness.wire import (Closed, bind, close, copy_data, copy_done, copy_fail, cstring, describe, execute, extended,
-                          flush, packet, parse, query, sync)
+from harness.wire import (Closed, bind, close, copy_data, copy_done, copy_fail, cstring, describe, error_fields, execute,
+                          extended, flush, packet, parse, query, sync)
 
 MB = 1 << 20
 INT4, TEXT = 23, 25
@@ -980,6 +980,25 @@ def test_copy_inside_a_pipeline(door):
         for n in range(3):
             result = w.say(run("count"), run("copy"), copy_data(b"1\n2"), copy_data(b"\n"), copy_done(), run("count"))
             assert (result.types, result.rows) == ("2DC2GC2DCZ", [[str(2 * n)], [str(2 * n + 2)]])
+
+
+def test_a_message_that_would_wait_for_ever_behind_a_copy_that_failed_ends_its_client(make_pooler):
+    """
+    A Sync in the middle of COPY data is void, or, if the COPY has failed by then, answered: with more behind it nobody
+    can tell which answer is whose any more, and so what a name means that was given there.
+    """
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire(timeout=10) as w:
+        w.query("CREATE TEMP TABLE prepared_lost (n int)")
+        w.send_raw(parse("COPY pg_temp.prepared_lost FROM STDIN") + run() + flush())
+        w.recv_until("G")
+        w.send_raw(copy_data(b"bad\n") + sync() + parse("SELECT 1", "s") + sync())
+        assert w.recv_until("E")[-1].type == "E"
+        w.send_raw(parse("SELECT 2", "t") + sync() + run("t") + sync())
+        errors = [error_fields(m.body) for m in w.drain() if m.type == "E"]
+        assert errors[-1]["D"].startswith("Too much was sent behind a COPY that has failed")
+    with pooler.wire() as w:
+        assert w.value("SELECT 1") == "1"
 
 
 @pytest.mark.parametrize("data", [[copy_data(b"bad\n"), copy_data(b"1\n") * 10, copy_done()], [copy_fail("enough")]],
