@@ -86,7 +86,7 @@ def worded():
 
 def explained():
     """The words in the table of explanations: the first text behind the name or SQLSTATE."""
-    with open(os.path.join(document.TOP, "doc/troubleshooting.def")) as f:
+    with open(os.path.join(document.TOP, "doc/manual/errors.def")) as f:
         table = f.read()
     return [value_of(text, {}) for text in re.findall(rf"\n(?:VARIANT|MESSAGE)\([\w\"]+,\s+{TEXT},", table)]
 
