@@ -37,7 +37,7 @@
 	X(state, "Whether the pooler is active, paused or suspended.")                                                      \
 	X(dns_hosts, "The host names that were looked up, and their addresses.")                                            \
 	X(dns_zones, "The zones of these names, and their serial numbers.")                                                 \
-	X(close_reasons, "Each reason for which clients are closed, with its SQLSTATE, and how often it was the one.")      \
+	X(close_reasons, "Why clients are closed: each reason with its SQLSTATE, and how often it was the one.")            \
 	X(process, "Figures of the process: time, memory, descriptors, turns of its loop.")                                 \
 	X(errors, "What went wrong lately, equal errors in one row.")                                                       \
 	X(fds, "The descriptors of all connections.")                                                                       \
