@@ -170,35 +170,71 @@ def test_with_an_error_nothing_else_is_told(idle_pooler):
 
 
 class PgBouncer(Pooler):
-    """Debian's, without what it does not know yet."""
+    """Debian's, whatever version that is, without what it may not know yet."""
 
     def __init__(self, pg):
         super().__init__(pg, start=False)
         shutil.copy(PGBOUNCER, self.program)
         for name in ("capacity_check_interval", "core_dumps"):
             self.settings.pop(name, None)
-        self.write(super().text().replace("[peers]\n", ""))
+        self.write()
+
+    def text(self):
+        return super().text().replace("[peers]\n", "")
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-        self.process = None
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
 
 
-def test_defaults_are_those_of_pgbouncer_or_told_of(pg, config):
-    """Of Debian's PgBouncer, whatever version that is."""
+@pytest.fixture
+def pgbouncer(pg):
+    """Configured, not started."""
     other = PgBouncer(pg)
-    try:
-        other.start()
-        theirs = {row["key"]: row["default"] for row in other.admin("SHOW CONFIG")}
-    finally:
-        other.close()
+    yield other
+    other.close()
+
+
+def test_defaults_are_those_of_pgbouncer_or_told_of(pgbouncer, config):
+    pgbouncer.start()
+    theirs = {row["key"]: row["default"] for row in pgbouncer.admin("SHOW CONFIG")}
     differing = {name for name, value in theirs.items() if (config[name]["default"] or "") != (value or "")}
     # Other words for the same: schemas are named, all of these ciphers are OpenSSL's default, any query will do.
     same = {"auth_query", "client_tls_ciphers", "server_tls_ciphers", "server_check_query", "verbose"}
     listed = re.findall(r"(?m)^\| `(\w+)` \| `.*` \|.*\| `.*` \|$", read("doc/from-pgbouncer.md"))
     assert "sqlstate_compat" in listed
     assert differing - same <= set(listed)
+
+
+# What the page says that PgBouncer reads past: a change of the configuration, and a word of the error here.
+READ_PAST = {
+    "a number with something behind it": (lambda p: p.databases["app"].update(pool_size="20x"), "pool_size"),
+    "several ports": (lambda p: p.databases["app"].update(port="5432,5433"), "port"),
+    "a mode without a 0": (lambda p: p.settings.update(unix_socket_mode="777"), "unix_socket_mode"),
+    "a line of rules": (lambda p: p.settings.update(auth_type="hba", auth_hba_file=p.write_file(
+        "hba", "host all all all no_method\nhost all all 0.0.0.0/0 trust\n")), "no_method"),
+}
+
+
+@pytest.mark.parametrize("what", READ_PAST)
+def test_what_pgbouncer_reads_past_is_refused(pgbouncer, idle_pooler, what):
+    spoil, word = READ_PAST[what]
+    for pooler in (pgbouncer, idle_pooler):
+        spoil(pooler)
+        pooler.write()
+    pgbouncer.start()
+    checked = idle_pooler.run("--check", idle_pooler.ini)
+    assert checked.returncode == 1 and word in checked.stderr
+
+
+def test_pgbouncer_applies_what_stands_before_an_error_and_we_nothing(pgbouncer, pooler):
+    pgbouncer.start()
+    for one in (pgbouncer, pooler):
+        one.write(one.text() + "default_pool_size = 7\nno_such_setting = 1\n")
+        one.admin_result("RELOAD")
+    assert (pgbouncer.config("default_pool_size"), pooler.config("default_pool_size")) == ("7", "20")
 
 
 # Pages
