@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from .netns import Unavailable
-from .pooler import program_copy
+from .pooler import PROGRAM, program_copy
 from .system import account, as_account, children, eventually, give_away, run
 from .vouchers import write_directory
 
@@ -70,6 +70,7 @@ class Reader:
             os.mkdir(os.path.join(self.root, name))
         give_away(self.path("home"))
         program_copy(self.path("bin"))
+        shutil.copy(os.path.join(os.path.dirname(PROGRAM), "pgsluice-mkauth"), self.path("bin"))
         self.write_own("bin/sudo", SUDO, 0o755)
         self.write_own("hosts", HOSTS)
         self.background = []
