@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 
@@ -55,9 +54,10 @@ def rendered(page):
     return " ".join(re.sub(r".\x08", "", done.stdout).split())
 
 
-def test_the_manual_has_every_option_of_the_help(idle_pooler):
+@pytest.mark.parametrize("program", [[], ["top"]])
+def test_the_manual_has_every_option_of_the_help(idle_pooler, program):
     page = rendered("doc/pgsluice.1")
-    options = re.findall(r"(?<![\w-])-{1,2}\w[\w-]*", idle_pooler.run("--help").stdout)
+    options = re.findall(r"(?<![\w-])-{1,2}\w[\w-]*", idle_pooler.run(*program, "--help").stdout)
     assert len(options) > 15
     assert [option for option in options if option not in page] == []
 
@@ -74,8 +74,9 @@ def test_the_manual_has_every_setting(config):
         assert re.search(rf" {name} [A-Z].* Default: {re.escape(row['default'] or 'empty')}", page), name
 
 
-def test_the_help_fits_a_screen(idle_pooler):
-    lines = idle_pooler.run("--help").stdout.splitlines()
+@pytest.mark.parametrize("program", [[], ["top"]])
+def test_the_help_fits_a_screen(idle_pooler, program):
+    lines = idle_pooler.run(*program, "--help").stdout.splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
 
