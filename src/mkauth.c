@@ -42,7 +42,8 @@ static bool make_lines(const struct mkauth_args *args, struct strbuf *lines, str
 	if (pq == NULL)
 		return false;
 	strbuf_init(&warnings);
-	ok = args->hash != NULL ? make_line(pq, args, lines, error) : mkauth_server_roles(pq, args, lines, &warnings, error);
+	ok = args->hash != NULL ? make_line(pq, args, lines, error)
+				: mkauth_server_roles(pq, args, lines, &warnings, error);
 	tell(&warnings);
 	strbuf_fini(&warnings);
 	PQfinish(pq);

@@ -78,7 +78,8 @@ def test_it_does_not_run_as_root_nor_as_another_user_than_the_packages():
     [user] = of_kind(IMAGE, "USER")
     number, group = user.split(":")
     made = " ".join(of_kind(IMAGE, "RUN"))
-    assert number != "0" and f"useradd --system --uid {number} --gid {group} " in made and f"--gid {group} pgsluice" in made
+    assert number != "0"
+    assert f"useradd --system --uid {number} --gid {group} " in made and f"--gid {group} pgsluice" in made
     assert "adduser --system --group" in text_of("etc/debian/pgsluice.postinst")
 
 
@@ -111,7 +112,7 @@ def test_the_image_starts_with_the_configuration_it_has(make_pooler, pg):
 
 def is_healthy(port):
     [check] = of_kind(IMAGE, "HEALTHCHECK")
-    command = json.loads(re.split(r"\sCMD\s", check)[1])
+    command = ["sh", "-c", re.split(r"\sCMD\s", check)[1]]
     with contextlib.suppress(subprocess.TimeoutExpired):
         return run(command, timeout=20, env={**os.environ, "HTTP_PORT": str(port)}).returncode == 0
     return False
