@@ -7,23 +7,40 @@
 #include <string.h>
 
 #include "session/close_reasons.h"
+#include "session/server_ends.h"
 
-/* A row of the table of which the file says nothing, or the other way round, ends the compilation here. */
+/* A row of a table of which the file says nothing, or the other way round, ends the compilation here. */
 enum explained {
 #define SECTION(...)
 #define REASON(symbol, ...) EXPLAINED_##symbol,
 #define WORDED(symbol) EXPLAINED_##symbol,
+#define SERVER_END(...)
 #define VARIANT(...)
 #define MESSAGE(...)
 #include "errors.def"
 #undef REASON
 #undef WORDED
+#undef SERVER_END
 	EXPLAINED_COUNT
 };
 #define X(symbol, ...) _Static_assert(EXPLAINED_##symbol < EXPLAINED_COUNT, "in both");
 CLOSE_REASONS(X)
 #undef X
 _Static_assert((int)EXPLAINED_COUNT == (int)CLOSE_REASON_COUNT, "each symbol once");
+
+enum explained_server_end {
+#define REASON(...)
+#define WORDED(...)
+#define SERVER_END(symbol, ...) EXPLAINED_SERVER_##symbol,
+#include "errors.def"
+#undef REASON
+#undef WORDED
+#undef SERVER_END
+	EXPLAINED_SERVER_COUNT
+};
+#define X(symbol, ...) _Static_assert(EXPLAINED_SERVER_##symbol < EXPLAINED_SERVER_COUNT, "in both");
+SERVER_ENDS(X)
+#undef X
 
 /* Formats are shown as what they stand for. */
 static void print_text(FILE *out, const char *text)
@@ -83,11 +100,19 @@ static void print_message(FILE *out, const char *sqlstate, const char *text, con
 	print_explanation(out, cause, remedy);
 }
 
+static void print_server_end(FILE *out, enum server_end why, const char *what)
+{
+	fprintf(out, "| %s | `%s` | %s |\n", server_end_text(why), server_end_symbol(why), what);
+}
+
 static void print_section(FILE *out, const char *title, const char *about)
 {
 	fprintf(out, "## %s\n\n", title);
 	if (about[0] != '\0')
-		fprintf(out, "%s\n\n", about);
+		fprintf(out, "%s\n", about);
+	/* A table's head is what comes before its rows. */
+	if (about[0] != '\0' && about[strlen(about) - 1] != '|')
+		fputc('\n', out);
 }
 
 void part_errors(FILE *out)
@@ -99,6 +124,7 @@ void part_errors(FILE *out)
 #define REASON(symbol, cause, remedy) print_reason(out, CLOSE_##symbol, NULL, cause, remedy);
 #define WORDED(symbol)
 #define VARIANT(symbol, words, cause, remedy) print_reason(out, CLOSE_##symbol, words, cause, remedy);
+#define SERVER_END(symbol, what) print_server_end(out, SERVER_END_##symbol, what);
 #define MESSAGE(sqlstate, text, cause, remedy) print_message(out, sqlstate, text, cause, remedy);
 #include "errors.def"
 }

@@ -31,8 +31,8 @@ ELSEWHERE = {
     ("doc/kubernetes.md", "kubectl rollout restart statefulset/pgsluice"): "no cluster",
     ("etc/docker/README.md", "docker build -f etc/docker/Dockerfile -t pgsluice ."):
         "no Docker; test_docker.py takes the Dockerfile apart",
-    ("etc/docker/README.md", 'docker run --rm --entrypoint pgsluice-mkauth pgsluice "host=db.example user=postgres password=..."'
-     ' > userlist.txt'): "no Docker; test_mkauth.py runs the program",
+    ("etc/docker/README.md", "docker run --rm --entrypoint pgsluice-mkauth pgsluice"
+     ' "host=db.example user=postgres password=..." > userlist.txt'): "no Docker; test_mkauth.py runs the program",
     ("etc/docker/README.md", "docker kill -s HUP pgsluice"): "no Docker",
     ("etc/kubernetes/README.md", "kubectl apply -f pgsluice.yaml"): "no cluster; test_kubernetes.py",
     ("etc/kubernetes/README.md", "kubectl rollout restart statefulset/pgsluice"): "no cluster",
@@ -187,6 +187,7 @@ class Page:
     def __init__(self, reader):
         self.reader = reader
         self.files = {}
+        self.foreground = []
 
     def take(self, block):
         if block.kind == "sh":
@@ -202,7 +203,8 @@ class Page:
 
     def type(self, block):
         if "foreground" in block.flags:
-            self.reader.wait(self.reader.start(block.text), "exec 3<>/dev/tcp/127.0.0.1/6432")
+            self.foreground.append(self.reader.start(block.text))
+            self.reader.wait(self.foreground[-1], "exec 3<>/dev/tcp/127.0.0.1/6432")
             return
         typed = self.reader.run(block.text)
         assert (typed.status != 0) == ("fails" in block.flags), f"{where(block)}: {typed.output}"
@@ -262,5 +264,7 @@ def test_what_a_page_says_works_as_it_stands(reader, name):
     for block in filter(is_typed, (*preparation(name), *document.blocks(name))):
         page.take(block)
     page.check_files(block)
+    ends = [reader.interrupt(process) for process in page.foreground]
     said = reader.said()
+    assert not any(ends), said
     assert "AddressSanitizer" not in said and "runtime error" not in said, said

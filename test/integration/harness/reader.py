@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from .netns import Unavailable
-from .pooler import program_copy
+from .pooler import PROGRAM, program_copy
 from .system import account, as_account, children, eventually, give_away, run
 from .vouchers import write_directory
 
@@ -56,6 +56,11 @@ host replication all all trust
 """
 
 
+def name_of(pid):
+    with open(f"/proc/{pid}/comm") as f:
+        return f.read().strip()
+
+
 Typed = collections.namedtuple("Typed", "status output")
 
 
@@ -70,6 +75,7 @@ class Reader:
             os.mkdir(os.path.join(self.root, name))
         give_away(self.path("home"))
         program_copy(self.path("bin"))
+        shutil.copy(os.path.join(os.path.dirname(PROGRAM), "pgsluice-mkauth"), self.path("bin"))
         self.write_own("bin/sudo", SUDO, 0o755)
         self.write_own("hosts", HOSTS)
         self.background = []
@@ -171,6 +177,15 @@ class Reader:
         """Until the command `sign` succeeds; the process must not end before."""
         eventually(lambda: process.poll() is not None or self.run(sign).status == 0, sign)
         assert process.poll() is None, self.said()
+
+    def interrupt(self, process):
+        """The pooler that was started in the foreground, as from a terminal; how it has ended."""
+        pid = process.pid
+        while pid is not None and name_of(pid) != "pgsluice":
+            pid = next(iter(children(pid)), None)
+        if pid is not None:
+            os.kill(pid, signal.SIGINT)
+        return process.wait(30)
 
     def said(self):
         """By all that ran in the foreground."""
