@@ -147,7 +147,7 @@ static struct conf *load(const struct arguments *a)
 	conf = pooler_load(a->file, &a->pooler, &problems);
 	if (a->check && conf != NULL) {
 		pooler_check_tls(conf, &problems);
-		differences_tell(conf, &problems);
+		differences_tell(conf, a->file, &problems);
 	}
 	if (problems.nwarnings > 0 && !a->pooler.quiet)
 		fputs(problems.warnings.p, stderr);

@@ -17,6 +17,7 @@ struct part {
 
 static const struct part parts[] = {
 	{"options", part_options},
+	{"top", part_top},
 	{"commands", part_commands},
 	{"tables", part_tables},
 	{"settings", part_settings},
@@ -24,6 +25,7 @@ static const struct part parts[] = {
 	{"user-keys", part_user_keys},
 	{"peer-keys", part_peer_keys},
 	{"ini-settings", part_ini_settings},
+	{"settings-tables", part_settings_tables},
 	{"differences-where-set", part_differences_where_set},
 	{"differences-where-not-set", part_differences_where_not_set},
 	{"without-effect", part_without_effect},

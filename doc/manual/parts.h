@@ -7,15 +7,17 @@
 
 /* program_parts.c, of pgsluice.1 */
 void part_options(FILE *out);
+void part_top(FILE *out);
 void part_commands(FILE *out);
 void part_tables(FILE *out);
 
-/* setting_parts.c, of pgsluice.5 and pgsluice.ini */
+/* setting_parts.c, of pgsluice.5, pgsluice.ini and settings.md */
 void part_settings(FILE *out);
 void part_database_keys(FILE *out);
 void part_user_keys(FILE *out);
 void part_peer_keys(FILE *out);
 void part_ini_settings(FILE *out);
+void part_settings_tables(FILE *out);
 
 /* difference_parts.c, of from-pgbouncer.md */
 void part_differences_where_set(FILE *out);

@@ -7,6 +7,7 @@
 #include "admin/commands.h"
 #include "options.h"
 #include "report/tables.h"
+#include "top/top_args.h"
 
 /* --- options --- */
 
@@ -41,6 +42,14 @@ void part_options(FILE *out)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++)
 		put_option(&program_options[i], out);
+}
+
+/* Its help as it stands: no line of it begins with what roff would take for a request. */
+void part_top(FILE *out)
+{
+	fputs(".nf\n.in 2n\n", out);
+	roff_word(top_usage_text, out);
+	fputs(".in\n.fi\n", out);
 }
 
 /* --- commands: the rows of SHOW COMMANDS that are no SHOW --- */

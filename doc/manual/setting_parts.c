@@ -1,5 +1,5 @@
 /*
- * The settings, as a manual page and as a file with all of them.
+ * The settings, as a manual page, as a file with all of them, and as tables of Markdown.
  */
 #include "parts.h"
 #include "roff.h"
@@ -191,5 +191,56 @@ void part_ini_settings(FILE *out)
 		fprintf(out, "\n;;;\n;;; %s\n;;;\n", theme->title);
 		for (const enum setting_id *id = theme->settings; *id != SETTING_COUNT; id++)
 			put_ini_setting(*id, out);
+	}
+}
+
+/* --- settings.md --- */
+
+/* A cell of something to type; empty if that is. */
+static void put_literal(const char *text, FILE *out)
+{
+	if (text[0] != '\0')
+		fprintf(out, " `%s` |", text);
+	else
+		fputs(" |", out);
+}
+
+/* A cell of sentences: what is neither emphasis nor HTML in them is not to become that. */
+static void put_sentences(const char *text, FILE *out)
+{
+	fputc(' ', out);
+	for (; *text != '\0'; text++) {
+		if (strchr("*<|", *text) != NULL)
+			fputc('\\', out);
+		fputc(*text, out);
+	}
+	fputs(" |", out);
+}
+
+static void put_row(enum setting_id id, FILE *out)
+{
+	const struct setting_info *info = setting_info(id);
+	struct strbuf words;
+
+	strbuf_init(&words);
+	describe(id, &words);
+	fputc('|', out);
+	put_literal(info->name, out);
+	put_literal(info->default_text, out);
+	put_sentences(words.p, out);
+	put_sentences(info->doc, out);
+	fputc('\n', out);
+	strbuf_fini(&words);
+}
+
+void part_settings_tables(FILE *out)
+{
+	const struct theme *theme;
+
+	for (size_t i = 0; (theme = theme_at(i)) != NULL; i++) {
+		fprintf(out, "%s## %s\n\n| setting | default | what it takes | |\n|---|---|---|---|\n", i > 0 ? "\n" : "",
+			theme->title);
+		for (const enum setting_id *id = theme->settings; *id != SETTING_COUNT; id++)
+			put_row(*id, out);
 	}
 }

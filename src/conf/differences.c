@@ -54,20 +54,22 @@ static void tell_entry(const char *name, const struct conf_overrides *o, struct 
 	}
 }
 
-/* What is missing in the file may stand in one of its entries, but no setting whose default differs may. */
-static void tell_defaults(const struct conf *conf, struct conf_problems *problems)
+/* None of them can stand in an entry instead. */
+static void tell_defaults(const struct conf *conf, const char *file, struct conf_problems *problems)
 {
+	const struct conf_place at = {file, 0};
+
 	for (size_t i = 0; i < DIFFERENCE_COUNT; i++) {
 		const struct difference *d = &differences[i];
 		const char *name = setting_info(d->id)->name;
 
 		if (d->as_there != NULL && !is_set(conf, d->id))
-			conf_note(problems, conf_origin(conf, d->id), "%s is not set: %s As in PgBouncer: %s = %s", name,
-				  d->text, name, d->as_there);
+			conf_note(problems, at, "%s is not set: %s As in PgBouncer: %s = %s", name, d->text, name,
+				  d->as_there);
 	}
 }
 
-void differences_tell(const struct conf *conf, struct conf_problems *problems)
+void differences_tell(const struct conf *conf, const char *file, struct conf_problems *problems)
 {
 	if (!conf->is_pgbouncers)
 		return;
@@ -76,5 +78,5 @@ void differences_tell(const struct conf *conf, struct conf_problems *problems)
 		tell_entry(db->name, &db->overrides, db->at, problems);
 	for (const struct conf_user *user = conf->users; user != NULL; user = user->next)
 		tell_entry(user->name, &user->overrides, user->at, problems);
-	tell_defaults(conf, problems);
+	tell_defaults(conf, file, problems);
 }

@@ -19,5 +19,6 @@ const struct difference *difference_at(size_t i);
  * A note for each setting of a file that was made for PgBouncer, one with a
  * section [pgbouncer], that is different or without effect, and for each that
  * is missing there and whose default is different. Of other files, nothing.
+ * `file` is the one that was loaded.
  */
-void differences_tell(const struct conf *conf, struct conf_problems *problems);
+void differences_tell(const struct conf *conf, const char *file, struct conf_problems *problems);

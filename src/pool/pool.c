@@ -291,16 +291,19 @@ static uint64_t reserve_due_at(const struct pool *pool)
 	return first->waiting_since + pool->settings.reserve_timeout_us;
 }
 
-bool pool_has_need(const struct pool *pool, uint64_t now)
+bool pool_clients_need(const struct pool *pool)
 {
 	unsigned coming = pool->nservers[POOL_SERVER_NEW] + pool->nservers[POOL_SERVER_TESTED];
 
 	if (pool->nwaiting > coming)
 		return true;
-	if (pool->nservers[POOL_SERVER_NEW] > 0)
-		return false;
 	/* Servers that are there already say nothing more of what a welcome holds. */
-	return pool->nlogins > 0 || (now < pool->wanted_until && pool_server_count(pool) == 0);
+	return pool->nlogins > 0 && pool->nservers[POOL_SERVER_NEW] == 0;
+}
+
+bool pool_has_need(const struct pool *pool, uint64_t now)
+{
+	return pool_clients_need(pool) || (now < pool->wanted_until && pool_server_count(pool) == 0);
 }
 
 static bool is_below_minimum(const struct pool *pool)

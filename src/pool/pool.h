@@ -249,7 +249,10 @@ bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
 /* If not: why those who wait have to; NONE when nobody needs one. */
 enum pool_hold pool_own_hold(const struct pool *pool, uint64_t now);
 
-/* Clients are waiting that no server is on its way to: not only the minimum wants one. */
+/* Clients are waiting that no server is on its way to. */
+bool pool_clients_need(const struct pool *pool);
+
+/* The same, or some were sent away lately and will come again: not only the minimum wants a server. */
 bool pool_has_need(const struct pool *pool, uint64_t now);
 
 /* When pool_wants_server() may change its mind with nothing else happening (the reserve, a retry); 0 never. */

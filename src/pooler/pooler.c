@@ -206,6 +206,7 @@ void pooler_free(struct pooler *p)
 		drain_stop(hub);
 		capacity_stop(hub);
 		memory_guard_stop(hub);
+		hang_ups_stop(hub);
 		pool_sizes_stop(hub);
 		notify_stop(&p->notify);
 		hub->shutdown = SHUTDOWN_WAIT_FOR_SERVERS;

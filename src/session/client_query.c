@@ -126,7 +126,7 @@ static enum verdict wait_for_answers(struct client *c)
 		return GONE;
 	}
 	c->server->prepared->is_client_waiting = true;
-	conn_pause(&c->conn);
+	hang_ups_hold_back(c);
 	return STOP;
 }
 
@@ -259,7 +259,7 @@ size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
 	if (c->server != NULL && is_server_busy(c->server)) {
 		if (c->server->prepared != NULL)
 			c->server->prepared->is_client_waiting = true;
-		conn_pause(&c->conn);
+		hang_ups_hold_back(c);
 		return 0;
 	}
 	pass_begin(&pass, c, p, n);

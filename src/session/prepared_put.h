@@ -59,6 +59,13 @@ void prepared_put_alias(struct request_pass *pass, const char *alias);
 /* The same with a text, in pieces. Returns the operation of the Parse, whose reply is dropped. */
 struct stmt_op *prepared_put_text(struct request_pass *pass, const char *alias, const struct slice *text, size_t n);
 
+/*
+ * A portal gets a statement of that name in the place of the one it has: an
+ * error if there is no such portal. `rest` is what stands in a Bind behind the
+ * names.
+ */
+void prepared_put_bind_anew(struct request_pass *pass, struct slice portal, const char *alias, struct slice rest);
+
 /* A message that succeeds and does nothing, for one of the client's; its reply is what `reply` says. */
 uint64_t prepared_put_nothing(struct request_pass *pass);
 

@@ -383,12 +383,12 @@ static enum stmt_reply settle(struct server *s, const struct msg *m, uint64_t fi
 	return reply;
 }
 
-/* What parameters a statement has, which goes before its rows, was not asked for by the client. */
+/* What was asked for by us and not by the client: parameters and rows of a statement, rows of a portal. */
 static bool is_for_us(const struct server *s, uint64_t first)
 {
 	const struct stmt_op *op = op_of(&s->prepared->ops, first);
 
-	return op != NULL && op->kind == STMT_OP_SHAPE;
+	return op != NULL && op->reply == STMT_REPLY_DROP;
 }
 
 enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool is_told,

@@ -468,7 +468,7 @@ void server_release(struct server *s)
 		conn_unpause(&c->conn);
 	}
 	conn_unpause(&s->conn);
-	prepared_release(s);
+	prepared_release(s, c);
 	s->query_at = s->xact_at = 0;
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);

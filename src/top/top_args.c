@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char usage_text[] =
+const char top_usage_text[] =
 	"Usage: pgsluice top [OPTION]... [CONNINFO]\n"
 	"Shows the pools of a running pooler (PgBouncer too) and what passes through.\n"
 	"\n"
@@ -112,7 +112,7 @@ static enum top_way take_option(struct top_args *args, int option, const char *v
 		printf("%s\n", version);
 		return TOP_DONE;
 	case 'H':
-		fputs(usage_text, stdout);
+		fputs(top_usage_text, stdout);
 		return TOP_DONE;
 	default:
 		fputs("Try \"pgsluice top --help\" for more information.\n", stderr);

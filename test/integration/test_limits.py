@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness.pooler import assert_error
-from harness.system import eventually
+from harness.system import eventually, free_port
 from harness.wire import FakeServer, cstring, query
 
 NAMES = ("aaa", "mmm", "zzz")
@@ -773,18 +773,60 @@ def test_idle_in_a_transaction_is_not_idle(make_pooler, roles):
         assert [w.query("COMMIT").tags for w in found] == [["COMMIT"]] * 2
 
 
-def test_nobody_makes_room_for_a_host_that_is_down(make_pooler, roles):
-    pooler = make_shared(make_pooler, "max_server_connections", 2, breaker_failures=1, server_login_retry=100)
-    pooler.databases["down"] = {"host": "127.0.0.1", "port": 1}
+def host_row(pooler, port):
+    return next(row for row in pooler.admin("SHOW HOSTS") if row["address"].endswith(f":{port}"))
+
+
+def seconds_to_next_try(pooler, port):
+    """Whole ones, as SHOW HOSTS has it."""
+    text = host_row(pooler, port)["next_try"]
+    return time.mktime(time.strptime(text.rsplit(" ", 1)[0], "%Y-%m-%d %H:%M:%S")) - time.time() if text else 0
+
+
+def make_with_one_down(make_pooler, **settings):
+    """A bound of two servers, and a database "down" at a port where nobody listens, who has been asked for."""
+    port = free_port()
+    pooler = make_shared(make_pooler, "max_server_connections", 2, breaker_failures=1, **settings)
+    pooler.databases["down"] = {"host": "127.0.0.1", "port": port}
     pooler.reload()
-    with in_transaction(pooler, 1, "aaa") as [w]:
+    with in_transaction(pooler, 1, "aaa"):
         assert not is_let_in(pooler, "down")  # it had room, and has failed
-        w.query("COMMIT")
+    return pooler, port
+
+
+def test_nobody_makes_room_for_a_host_that_is_down(make_pooler, roles):
+    """Its clients are refused at once, though it would be looked at twice a second whether its port is open again."""
+    pooler, port = make_with_one_down(make_pooler, server_login_retry=60)
+    eventually(lambda: not is_let_in(pooler, "down") and seconds_to_next_try(pooler, port) > 2, "a long wait",
+               timeout=90, every=0.05)
+    failures = host_row(pooler, port)["failures"]
     open_servers(pooler, 2, "aaa")
-    for _ in range(5):
-        assert not is_let_in(pooler, "down")
+    for _ in range(3):
+        assert_error(refusal(pooler, "down"), None, "57P03")
+        time.sleep(0.6)
+    # An attempt whose time has come is another matter.
+    if host_row(pooler, port)["failures"] == failures:
+        assert server_counts(pooler) == {("aaa", "app"): 2}
+        assert evictions(pooler) == 0
+
+
+def test_nobody_makes_room_for_clients_that_have_been_refused(make_pooler, roles):
+    """A host is looked after for some time for those who may come again; when one does, somebody makes room."""
+    pooler, port = make_with_one_down(make_pooler, server_login_retry=0)
+    open_servers(pooler, 2, "aaa")
+    failures = host_row(pooler, port)["failures"]
+    time.sleep(0.7)
+    assert host_row(pooler, port)["failures"] == failures
     assert server_counts(pooler) == {("aaa", "app"): 2}
-    assert evictions(pooler) == 0
+
+    def script(peer):
+        peer.read_startup()
+        peer.welcome()
+        peer.serve()
+
+    with FakeServer(script, port=port):
+        assert is_let_in(pooler, "down")
+        assert evictions(pooler) == 1
 
 
 def test_nobody_makes_room_when_another_limit_holds_all_the_same(make_pooler, pg):

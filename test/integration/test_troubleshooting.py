@@ -88,7 +88,7 @@ def explained():
     """The words in the table of explanations: the first text behind the name or SQLSTATE."""
     with open(os.path.join(document.TOP, "doc/manual/errors.def")) as f:
         table = f.read()
-    return [value_of(text, {}) for text in re.findall(rf"\n(?:VARIANT|MESSAGE)\([\w\"]+, {TEXT},\n?", table)]
+    return [value_of(text, {}) for text in re.findall(rf"\n(?:VARIANT|MESSAGE)\([\w\"]+,\s+{TEXT},", table)]
 
 
 def test_errors_are_found_in_the_sources():

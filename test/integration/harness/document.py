@@ -8,8 +8,9 @@ What a page's blocks are says the first word behind the fence:
     sql, yaml   as they say
     text        to look at, not to type
 
-and more words after it, which no renderer shows: `foreground` (goes on until it is stopped), `fails` (as the page says),
-`add` (lines that are added to /etc/pgsluice/pgsluice.ini), `elsewhere` (cannot be run by a test, which lists why).
+and more words after it, which no renderer shows: `foreground` (goes on until it is stopped), `fails` (as the page
+says), `add` (lines that are added to /etc/pgsluice/pgsluice.ini), `elsewhere` (cannot be run by a test, which lists
+why). Commands that start the pooler are marked, or begin with `pgsluice`.
 """
 
 import collections
@@ -23,7 +24,7 @@ Block = collections.namedtuple("Block", "page line kind flags text")
 
 FENCE = re.compile(r"^( *)```(.*)$")
 INDENTED = "    "
-SETTING = re.compile(r"^([\w.*-]+ = |\[)")
+SETTING = re.compile(r"[\w.*-]+ = |\[|; /")
 
 
 def pages():

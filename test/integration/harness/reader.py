@@ -5,7 +5,6 @@ ports, paths and names are those of the page.
 
 import collections
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -61,12 +60,10 @@ Typed = collections.namedtuple("Typed", "status output")
 
 
 class Reader:
-    """`template`: the data directory of a PostgreSQL, which is copied."""
-
-    def __init__(self, template, bindir):
+    def __init__(self, template):
         if os.getuid() != 0:
             raise Unavailable("namespaces of its own need root")
-        self.bindir = bindir
+        self.bindir = template.bindir
         self.root = tempfile.mkdtemp(prefix="pgsluice-reader-", dir="/tmp")
         os.chmod(self.root, 0o755)
         for name in ("bin", "home", "writable"):
@@ -79,7 +76,7 @@ class Reader:
         self.init = None
         try:
             self._begin()
-            self.start_postgres(self.copy(template, "data"), "127.0.0.1")
+            self.start_postgres(self.copy(template.data, "data"), "127.0.0.1")
         except BaseException:
             self.close()
             raise
@@ -98,15 +95,16 @@ class Reader:
             self.init = subprocess.Popen(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child",
                                           "--mount-proc", "bash", "-c", script], stdout=log, stderr=log,
                                          stdin=subprocess.DEVNULL)
-        eventually(lambda: os.path.exists(self.path("ready")) or self.init.poll() is not None, "the namespaces are made")
+        ready = self.path("ready")
+        eventually(lambda: os.path.exists(ready) or self.init.poll() is not None, "the namespaces are made")
         if self.init.poll() is not None:
             raise Unavailable(open(self.path("log")).read().strip())
         [self.pid] = children(self.init.pid)
 
-    def copy(self, template, name):
+    def copy(self, made, name):
         """A data directory for a server of this machine."""
         data = self.path(name)
-        done = run(["cp", "-a", template, data])
+        done = run(["cp", "-a", made, data])
         assert done.returncode == 0, done.stderr
         with open(os.path.join(data, "pg_hba.conf"), "w") as f:
             f.write(POSTGRES_HBA)
@@ -114,38 +112,38 @@ class Reader:
 
     def start_postgres(self, data, address, sockets="/run/postgresql"):
         """At the port that pages have."""
-        self.start(f"exec postgres -D {data} -p 5432 -h {address} -k {sockets} -c fsync=off >{data}.log 2>&1")
-        eventually(lambda: self.run(f"pg_isready -q -h {address}").status == 0, "PostgreSQL accepts connections")
+        process = self.start(f"exec postgres -D {data} -p 5432 -h {address} -k {sockets} -c fsync=off")
+        self.wait(process, f"pg_isready -q -h {address}")
 
     def start_standby(self):
         """Of the server, at the second address."""
-        data = self.path("standby")
+        data = self.path("standby/data")
+        os.mkdir(self.path("standby"))
+        give_away(self.path("standby"))
         made = self.run(f"pg_basebackup -D {data} -R -X stream -c fast --no-sync -h 127.0.0.1 -U postgres")
         assert made.status == 0, made.output
-        os.mkdir(self.path("standby-sockets"))
-        give_away(self.path("standby-sockets"))
-        self.start_postgres(data, "127.0.0.2", self.path("standby-sockets"))
+        self.start_postgres(data, "127.0.0.2", self.path("standby"))
 
     def start_directory(self, people):
         """{name: password}, for LDAP at its own port."""
         directory = self.path("ldap")
         write_directory(directory, people)
-        self.start(f"slapadd -f {directory}/slapd.conf -l {directory}/ldif\n"
-                   f"exec slapd -f {directory}/slapd.conf -h ldap://127.0.0.3:389 -d 0")
-        eventually(lambda: self.answers(389, "127.0.0.3"), "slapd accepts connections")
+        process = self.start(f"slapadd -f {directory}/slapd.conf -l {directory}/ldif\n"
+                             f"exec slapd -f {directory}/slapd.conf -h ldap://127.0.0.3:389 -d 0")
+        self.wait(process, "exec 3<>/dev/tcp/127.0.0.3/389")
 
     # What is typed
 
     def command(self, script):
         """Each block finds the environment that the one before it has left."""
-        environment = self.path("home/.environment")
-        text = f"[ ! -e {environment} ] || . {environment}\nset -e -u -o pipefail\n{script}\nexport -p >{environment}\n"
+        left = self.path("home/.environment")
+        text = f"cd\n[ ! -e {left} ] || . {left}\nset -e -u -o pipefail\n{script}\nexport -p >{left}\n"
+        path = f"{self.path('bin')}:{self.bindir}:/usr/sbin:/usr/bin:/sbin:/bin"
         who = account()
         return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--",
                 "setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups", "--",
-                "env", "-i", f"HOME={self.path('home')}", "LANG=C.UTF-8", "TERM=dumb", "PAGER=cat",
-                "ASAN_OPTIONS=detect_leaks=1:exitcode=99", f"PATH={self.path('bin')}:{self.bindir}:/usr/sbin:/usr/bin:/sbin:/bin",
-                "bash", "-c", f"cd\n{text}"]
+                "env", "-i", f"HOME={self.path('home')}", f"PATH={path}", "LANG=C.UTF-8", "TERM=dumb", "PAGER=cat",
+                "ASAN_OPTIONS=detect_leaks=1:exitcode=99", "bash", "-c", text]
 
     def run(self, script, timeout=60):
         """Exit status and output, which a file takes: what goes on in the background may keep it."""
@@ -158,18 +156,21 @@ class Reader:
     def start(self, script):
         """What goes on in the foreground of another terminal."""
         log = open(self.path(f"foreground-{len(self.background)}"), "w+")
-        process = subprocess.Popen(self.command(script), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(self.command(script), stdout=log, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL)
         self.background.append((process, log))
         return process
 
     def write(self, path, text):
         """A file of the page's, as an editor leaves it."""
-        done = subprocess.run(self.command(f"cat >{shlex.quote(path)}\nchmod 600 {shlex.quote(path)}"), input=text, text=True,
+        done = subprocess.run(self.command(f"cat >{path}\nchmod 600 {path}"), input=text, text=True,
                               capture_output=True, timeout=30)
         assert done.returncode == 0, done.stderr
 
-    def answers(self, port, address="127.0.0.1"):
-        return self.run(f"exec 3<>/dev/tcp/{address}/{port}").status == 0
+    def wait(self, process, sign):
+        """Until the command `sign` succeeds; the process must not end before."""
+        eventually(lambda: process.poll() is not None or self.run(sign).status == 0, sign)
+        assert process.poll() is None, self.said()
 
     def said(self):
         """By all that ran in the foreground."""
@@ -189,10 +190,17 @@ class Reader:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def make_template(directory, bindir):
-    """A data directory to copy: that of initdb takes seconds."""
-    data = os.path.join(directory, "data")
-    made = run([os.path.join(bindir, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
-                "--no-sync"], cwd=directory, **as_account())
-    assert made.returncode == 0, made.stdout + made.stderr
-    return data
+class Template:
+    """A data directory to copy: what initdb makes takes it seconds."""
+
+    def __init__(self, bindir):
+        self.bindir = bindir
+        self.directory = tempfile.mkdtemp(prefix="pgsluice-template-", dir="/tmp")
+        self.data = os.path.join(self.directory, "data")
+        give_away(self.directory)
+        made = run([os.path.join(bindir, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                    "--locale=C", "--no-sync"], cwd=self.directory, **as_account())
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def close(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
