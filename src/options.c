@@ -21,8 +21,8 @@ const struct program_option program_options[OPTION_COUNT] = {
 	{'R', "reboot", "takeover", NULL, "take the place of the running process",
 	 "Takes the listening sockets and the pid file of the process that runs with this file, which serves its "
 	 "clients to their end and exits. It is asked over its Unix socket; when none is running this one just starts."},
-	{OPTION_SETTINGS, "settings", NULL, NULL, "list all parameters and their defaults",
-	 "Prints the name and the default of each parameter of the main section, and exits."},
+	{OPTION_SETTINGS, "settings", NULL, NULL, "list all parameters with their defaults",
+	 "Prints the names and defaults of all parameters, as lines of a configuration file, and exits."},
 	{'u', "user", NULL, "USERNAME", "become this user",
 	 "Becomes this user, whatever the setting user says. The program does not run as root."},
 	{'v', "verbose", NULL, NULL, "log more; twice for most", "Logs more; given twice, most."},
