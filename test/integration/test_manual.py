@@ -41,7 +41,7 @@ def config(pooler):
 
 # The manual
 
-@pytest.mark.parametrize("page", ["doc/pgsluice.1", "doc/pgsluice.5"])
+@pytest.mark.parametrize("page", ["doc/pgsluice.1", "doc/pgsluice.5", "doc/pgsluice-mkauth.1"])
 def test_pages_are_what_manual_programs_understand(page):
     checked = run(["mandoc", "-T", "lint", "-W", "warning", os.path.join(TOP, page)])
     assert (checked.returncode, checked.stdout) == (0, "")
