@@ -14,7 +14,6 @@ import pytest
 
 from harness.census import assert_same, census
 from harness.http import Http
-from harness.names import NameServer
 from harness.pooler import assert_error
 from harness.system import as_account, eventually, free_port, run
 from harness.vouchers import Pam, SecretTable
@@ -156,24 +155,17 @@ def test_a_cancel_request_that_cannot_be_passed_on_ends_and_the_query_does_not(m
         assert_same(pooler, before)
 
 
-def test_a_name_that_cannot_be_asked_for_is_told_and_asked_for_again(make_pooler, pg, tmp_path):
-    if os.getuid() != 0:
-        pytest.skip("only root may serve names on port 53")
-    names = NameServer()
-    try:
-        names.names["db.pgsluice.test"] = ["127.0.0.1"]
-        pooler = make_pooler(databases={"app": {"host": "db.pgsluice.test", "port": pg.port}}, dns_nxdomain_ttl=0,
-                             resolv_conf=names.write_conf(tmp_path / "resolv.conf"), breaker_failures=1,
-                             server_login_retry=1)
-        before = census(pooler)
-        with out_of_descriptors(pooler, spare=1):
-            assert_error(ask(pooler), "server login has been failing, cached error: server DNS lookup failed", "57P03")
-            assert_rests(pooler)
-        eventually(lambda: ask(pooler) is None, "the name is found")
-        # The library keeps its socket to the name server.
-        eventually(lambda: census(pooler)["descriptors"] <= before["descriptors"] + 1, "no descriptor is lost")
-    finally:
-        names.close()
+def test_a_name_that_cannot_be_asked_for_is_told_and_asked_for_again(make_pooler, pg, names):
+    names.names["db.pgsluice.test"] = ["127.0.0.1"]
+    pooler = make_pooler(databases={"app": {"host": "db.pgsluice.test", "port": pg.port}}, dns_nxdomain_ttl=0,
+                         resolv_conf=names.conf, breaker_failures=1, server_login_retry=1)
+    before = census(pooler)
+    with out_of_descriptors(pooler, spare=1):
+        assert_error(ask(pooler), "server login has been failing, cached error: server DNS lookup failed", "57P03")
+        assert_rests(pooler)
+    eventually(lambda: ask(pooler) is None, "the name is found")
+    # The library keeps its socket to the name server.
+    eventually(lambda: census(pooler)["descriptors"] <= before["descriptors"] + 1, "no descriptor is lost")
 
 
 # Logins that others decide on

@@ -66,9 +66,10 @@ class Strand:
             self.far.close()
 
     def _pass(self, sink, data):
-        self.going.wait()
-        if not self.is_over:
-            sink.sendall(data)
+        for piece in self.cable.pieces(data):
+            self.going.wait()
+            if not self.is_over:
+                sink.sendall(piece)
 
     def _spring(self, sink, towards, data):
         """What is left to pass when the trap, if there is one for these bytes, has sprung."""
@@ -89,11 +90,18 @@ class Strand:
                 sock.shutdown(how)
 
 
-class Cable:
-    """target: of PostgreSQL, a TCP address or the path of a Unix socket. Faults act on strands; mend() undoes silence."""
+def whole(data):
+    return [data]
 
-    def __init__(self, target, host="127.0.0.1"):
-        self.target = target
+
+class Cable:
+    """
+    target: of PostgreSQL, a TCP address or the path of a Unix socket. pieces(data): in what portions bytes pass, each when
+    it is made. Faults act on strands; mend() undoes silence.
+    """
+
+    def __init__(self, target, host="127.0.0.1", pieces=whole):
+        self.target, self.pieces = target, pieces
         self.listener = socket.create_server((host, 0))
         self.host, self.port = self.listener.getsockname()
         self.strands, self.traps = [], []
