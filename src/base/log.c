@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_sink.h"
 #include "base/log_thin.h"
 #include "base/str.h"
 
@@ -18,7 +19,7 @@
 #define ROOM_BYTES (6 * LINE_MAX_BYTES + 16 * (6 * LOG_LINE_TEXT_MAX + 64))
 
 static struct {
-	int fd;                  /* of the log file, -1 none */
+	struct log_sink file, err;
 	bool syslog;
 	bool quiet;
 	int verbose;
@@ -27,7 +28,7 @@ static struct {
 	void (*wake)(void *arg, uint64_t at);
 	void *wake_arg;
 	uint64_t wake_at;        /* 0: it has not been told, or log_flush_due() has come since */
-} state = {.fd = -1};
+} state = {.file = {.name = "logfile", .fd = -1}, .err = {.name = "standard error", .fd = STDERR_FILENO}};
 
 static void put_line(const struct log_line *line, const char *message);
 
@@ -71,7 +72,8 @@ bool log_configure(const struct log_options *o, const char **error)
 	thin.fold_us = o->fold_us;
 	thin.limit = o->connections_limit;
 	state.format = o->format;
-	state.fd = fd;
+	/* What was lost before is told in the file that is open now. */
+	state.file.fd = fd;
 	state.syslog = o->syslog;
 	state.quiet = o->quiet;
 	state.verbose = o->verbose;
@@ -84,9 +86,9 @@ bool log_configure(const struct log_options *o, const char **error)
 
 void log_close(void)
 {
-	if (state.fd >= 0)
-		close(state.fd);
-	state.fd = -1;
+	if (state.file.fd >= 0)
+		close(state.file.fd);
+	state.file.fd = -1;
 	if (state.syslog)
 		closelog();
 	state.syslog = false;
@@ -96,13 +98,6 @@ void log_close(void)
 bool log_wants(enum log_level level)
 {
 	return (int)level <= LOG_LEVEL_LOG + state.verbose;
-}
-
-/* A log that cannot be written must not stop the pooler: what the kernel does not take is lost. */
-static void put(int fd, const char *p, size_t n)
-{
-	if (write(fd, p, n) < 0)
-		return;
 }
 
 /* Where what syslog gets begins: it has a time, a level and a process id of its own, but knows nothing of JSON. */
@@ -120,11 +115,31 @@ static size_t format_line(const struct log_line *line, const char *message, stru
 	return head;
 }
 
+/* What is news of one sink goes to all of them. Of what becomes of that line nothing is told: it would have no end. */
+static void tell_news(const struct log_sink *s, enum log_sink_news news)
+{
+	static bool is_telling;
+	const struct log_field fields[] = {{.key = "lost", .number = s->nlost}, {0}};
+	const struct log_line line = {.level = LOG_LEVEL_WARNING, .fields = fields};
+	char text[128];
+
+	if (news == LOG_SINK_AS_BEFORE || is_telling)
+		return;
+	if (news == LOG_SINK_FAILS)
+		snprintf(text, sizeof(text), "%s cannot be written to, lines are lost: %s", s->name, strerror(s->error));
+	else
+		snprintf(text, sizeof(text), "%s is written to again, lines lost before: %u", s->name, s->nlost);
+	is_telling = true;
+	put_line(&line, text);
+	is_telling = false;
+}
+
 static void put_line(const struct log_line *line, const char *message)
 {
 	static char room[ROOM_BYTES];
 	/* One byte is held back for the newline: a line of text that is too long is cut, never lost. */
 	size_t most = state.format == LOG_FORMAT_JSON ? sizeof(room) : LINE_MAX_BYTES, head;
+	enum log_sink_news of_err = LOG_SINK_AS_BEFORE, of_file;
 	struct strbuf out;
 
 	strbuf_init_fixed(&out, room, most - 1);
@@ -133,9 +148,10 @@ static void put_line(const struct log_line *line, const char *message)
 		syslog(priorities[line->level], "%s", out.p + head);
 	out.p[out.n] = '\n';
 	if (!state.quiet)
-		put(STDERR_FILENO, out.p, out.n + 1);
-	if (state.fd >= 0)
-		put(state.fd, out.p, out.n + 1);
+		of_err = log_sink_put(&state.err, out.p, out.n + 1);
+	of_file = log_sink_put(&state.file, out.p, out.n + 1);
+	tell_news(&state.err, of_err);
+	tell_news(&state.file, of_file);
 }
 
 /* ------------------------------------------------------------------ what is left out */

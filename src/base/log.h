@@ -1,5 +1,6 @@
 /*
- * The log: lines in PgBouncer's format or in JSON (base/log_line.h), to stderr, a file and syslog.
+ * The log: lines in PgBouncer's format or in JSON (base/log_line.h), to stderr, a file and syslog. One that takes
+ * no lines, as on a full disk, holds up nobody; that lines are lost, and later how many, is said where it can be.
  *
  * The one piece of process-wide state in the program besides the clock: every
  * layer may log, and none should have to be handed a logger for it.

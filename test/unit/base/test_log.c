@@ -219,6 +219,24 @@ static void a_file_that_cannot_be_opened_leaves_the_former_options_in_force(void
 	assert_true(matches(read_file("log"), "LOG goes on\n$"));
 }
 
+static void a_full_disk_is_told_to_all_others_and_afterwards_to_itself(void **state)
+{
+	(void)state;
+	told_syslog[0] = '\0';
+	configure((struct log_options){.file = "/dev/full", .syslog = true, .syslog_ident = "pgsluice"});
+	log_info("one");
+	assert_string_equal(told_syslog, "logfile cannot be written to, lines are lost: No space left on device");
+	log_info("two");
+	assert_string_equal(told_syslog, "two");
+	configure((struct log_options){.file = tempdir_write("log", "")});
+	log_info("three");
+	/* The news itself was lost too. */
+	assert_true(matches(read_file("log"),
+			    "^[^\n]*LOG three\n[^\n]*WARNING logfile is written to again, lines lost before: 3\n$"));
+	log_info("four");
+	assert_true(matches(read_file("log"), "lost before: 3\n[^\n]*LOG four\n$"));
+}
+
 /* What is written to stderr while `fn` runs. */
 static const char *stderr_of(void (*fn)(void))
 {
@@ -368,6 +386,7 @@ int main(void)
 		cmocka_unit_test_teardown(the_file_is_opened_anew_even_under_the_same_name, stop_logging),
 		cmocka_unit_test_teardown(a_file_is_appended_to, stop_logging),
 		cmocka_unit_test_teardown(a_file_that_cannot_be_opened_leaves_the_former_options_in_force, stop_logging),
+		cmocka_unit_test_teardown(a_full_disk_is_told_to_all_others_and_afterwards_to_itself, stop_logging),
 		cmocka_unit_test_teardown(stderr_gets_every_line_unless_quiet, stop_logging),
 		cmocka_unit_test_teardown(json_goes_to_all_of_them, stop_logging),
 		cmocka_unit_test_teardown(json_has_room_for_the_longest_message, stop_logging),
