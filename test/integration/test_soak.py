@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -19,6 +20,7 @@ import pytest
 
 from harness.pg import PASSWORD, Postgres
 from harness.pooler import Pooler, has_sanitizers, is_pgbouncer
+from harness.rest import wait_for_rest
 from harness.soaking import SCHEMA, STEPS, UNKNOWN, WRITTEN, Client, Ledger
 from harness.system import children, eventually
 from harness.wire import Wire
@@ -101,11 +103,16 @@ class Faults:
 
     def kill_the_server(self):
         process = self.pg.process
-        pids = [process.pid, *children(process.pid)]
-        self.signal(pids, signal.SIGKILL)
+        self.pg.freeze()  # so that no more are born
+        self.signal([*children(process.pid), process.pid], signal.SIGKILL)
         process.wait()
         self.wait()
+        eventually(self.nobody_listens, "the last of them is gone")
         self.pg.start()
+
+    def nobody_listens(self):
+        with socket.socket() as s:
+            return s.connect_ex((self.pg.address, self.pg.port)) != 0
 
     def restart_the_server(self):
         self.pg.restart()
@@ -218,31 +225,13 @@ class Load:
         self.gate.set()
 
 
-Figures = collections.namedtuple("Figures", "rss descriptors")
-
-
-def rest(pooler, pg):
-    """What a pooler has that nobody uses: its counts have come to zero, its servers are idle and all there are."""
-    def is_quiet():
-        rows = [row for row in pooler.admin("SHOW POOLS") if row["database"] != "pgbouncer"]
-        busy = [row for row in rows for name, value in row.items()
-                if name.startswith(("cl_", "sv_")) and name not in ("sv_idle", "sv_used") and value != "0"]
-        servers = sum(int(row["sv_idle"]) + int(row["sv_used"]) for row in rows)
-        lists = {row["list"]: int(row["items"]) for row in pooler.admin("SHOW LISTS")}
-        descriptors = len(os.listdir(f"/proc/{pooler.pid}/fd"))
-        if busy or lists["used_clients"] != 1 or servers != len(pg.backends()):
-            return None
-        return Figures(pooler.rss(), descriptors - servers)
-    return eventually(is_quiet, "the pooler is at rest", 60)
-
-
 def replace(pooler, load, pg):
     """Another process takes over under load; the old one ends when its clients have left."""
     old = pooler.take_over()
     time.sleep(1)
     load.leave()
     assert old.wait(60) == 0
-    rest(pooler, pg)
+    wait_for_rest(pooler, pg)
     load.enter()
 
 
@@ -301,11 +290,11 @@ def test_nothing_is_lost_and_nobody_left_waiting_whatever_fails(soaked, pooler, 
         replace(pooler, load, soaked)
         go_on(faults, load, seconds / 5, pace)
         load.leave()
-        warm = rest(pooler, soaked)
+        warm = wait_for_rest(pooler, soaked)
         load.enter()
         go_on(faults, load, seconds * 7 / 10, pace)
         load.leave()
-        end = rest(pooler, soaked)
+        end = wait_for_rest(pooler, soaked)
     states = tell(load, faults, warm, end)
     assert_ledgers_are_true(load, soaked)
     # The test has tested something.
