@@ -167,19 +167,12 @@ static void read_lines(struct userlist *list, const char *file, struct arena *sc
 	}
 }
 
-bool userlist_read(struct userlist *list, const char *file, struct strbuf *errors)
+void userlist_read(struct userlist *list, const char *file, struct conf_problems *problems)
 {
 	struct arena *scratch = arena_new();
-	struct conf_problems problems;
-	bool ok;
 
-	conf_problems_init(&problems);
-	read_lines(list, file, scratch, &problems);
-	ok = problems.nerrors == 0;
-	strbuf_add_slice(errors, strbuf_slice(&problems.errors));
-	conf_problems_fini(&problems);
+	read_lines(list, file, scratch, problems);
 	arena_free(scratch);
-	return ok;
 }
 
 const struct userlist_entry *userlist_find(const struct userlist *list, struct slice name)

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "conf/problems.h"
 
 enum secret_type { SECRET_NONE, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
 
@@ -24,8 +25,8 @@ struct userlist;
 /* An empty list. */
 struct userlist *userlist_new(struct arena *arena);
 
-/* Adds the file's lines. Errors go to `errors`, one line each, "file:line: what"; false if there was one. */
-bool userlist_read(struct userlist *list, const char *file, struct strbuf *errors);
+/* Adds the file's lines. */
+void userlist_read(struct userlist *list, const char *file, struct conf_problems *problems);
 
 const struct userlist_entry *userlist_find(const struct userlist *list, struct slice name);
 size_t userlist_count(const struct userlist *list);
