@@ -110,6 +110,12 @@ static void prove_honestly(struct exchange *x)
 	scram_keys_fini(&keys);
 }
 
+/* What is said happens to be the right password's message. */
+static bool is_password(const struct exchange *x)
+{
+	return x->said.n == sizeof(PASSWORD) && memcmp(x->said.p, PASSWORD, sizeof(PASSWORD)) == 0;
+}
+
 static void say(struct exchange *x, struct slice line)
 {
 	struct slice rest = {line.p + 1, line.n - 1}, mechanism;
@@ -126,6 +132,7 @@ static void say(struct exchange *x, struct slice line)
 		break;
 	case 's':
 		say_data(x, rest);
+		x->is_proven = is_password(x);
 		break;
 	case 'h':
 		if (x->has_begun)
@@ -136,7 +143,7 @@ static void say(struct exchange *x, struct slice line)
 	default:
 		strbuf_add_slice(&x->said, rest);
 		strbuf_add_char(&x->said, '\0');
-		x->is_proven = slice_is(rest, PASSWORD);
+		x->is_proven = is_password(x);
 	}
 }
 
