@@ -240,12 +240,23 @@ static enum auth_step fail_keys(struct server_auth *a)
 	return AUTH_FAILED;
 }
 
+static enum auth_step fail_costly(struct server_auth *a)
+{
+	fail(a, "54000", "server asks for %d SCRAM iterations, at most %d are made", a->scram.iterations,
+	     SCRAM_ITERATIONS_MAX);
+	a->error.hint = "Lower scram_iterations on the server and set the user's password again.";
+	return AUTH_FAILED;
+}
+
 static enum auth_step on_sasl_challenge(struct server_auth *a, struct slice data, struct strbuf *out)
 {
+	enum scram_result result = scram_client_challenge(&a->scram, data);
 	struct scram_keys keys;
 	enum auth_step step;
 
-	if (scram_client_challenge(&a->scram, data) != SCRAM_OK)
+	if (result == SCRAM_TOO_COSTLY)
+		return fail_costly(a);
+	if (result != SCRAM_OK)
 		return fail(a, "08P01", "server sent a malformed SCRAM challenge");
 	if (find_keys(a, &keys))
 		step = send_proof(a, &keys, out);
@@ -264,6 +275,7 @@ static enum auth_step on_sasl_final(struct server_auth *a, struct slice data)
 	case SCRAM_REFUSED:
 		return fail(a, "28P01", "server did not prove that it knows the password");
 	case SCRAM_MALFORMED:
+	case SCRAM_TOO_COSTLY:
 		break;
 	}
 	return fail_protocol(a);

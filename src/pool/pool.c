@@ -326,6 +326,14 @@ static bool has_room_in_reserve(const struct pool *pool)
 	return pool_server_count(pool) < pool->settings.size + pool->settings.reserve_size;
 }
 
+bool pool_is_over_size(const struct pool *pool)
+{
+	const struct pool_settings *set = &pool->settings;
+
+	/* For one that is to go when another has come no others go. */
+	return set->size != 0 && pool_server_count(pool) > set->size + set->reserve_size + pool->nretiring;
+}
+
 static bool is_let_in(const struct pool *pool, uint64_t now)
 {
 	return pool->let_in_at > pool->failed_at && now - pool->let_in_at < PROOF_US && pool->backoff.retry_at == 0;

@@ -135,6 +135,7 @@ struct pool {
 	bool is_paused, is_dead;
 	bool is_known;                   /* its user has logged in to a server: it is kept at min_size without clients, too */
 	bool is_capped;                  /* some bound it shares is set */
+	bool is_shrinking;               /* a reload has found it over its size, and it may be so still */
 	struct cap_seat seats[CAP_KINDS];
 	struct backoff backoff;          /* after logins that the server refused */
 	uint64_t let_in_at, failed_at;   /* when a login last proved something, and when an attempt last came to nothing */
@@ -245,6 +246,9 @@ struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_serv
  * see pool/opening.h.
  */
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
+
+/* More servers than it may have, the reserve included: its size has been lowered. */
+bool pool_is_over_size(const struct pool *pool);
 
 /* If not: why those who wait have to; NONE when nobody needs one. */
 enum pool_hold pool_own_hold(const struct pool *pool, uint64_t now);

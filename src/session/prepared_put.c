@@ -344,11 +344,13 @@ enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *st
 
 /* ------------------------------------------------------------------ names */
 
-bool prepared_is_full(const struct client *c)
+const char *prepared_refusal(const struct client *c, size_t size)
 {
 	int64_t most = hub_settings(c->hub)->max_client_prepared_statements;
 
-	return most != 0 && (int64_t)stmt_names_count(c->prepared->names) >= most;
+	if (most != 0 && (int64_t)stmt_names_count(c->prepared->names) >= most)
+		return ALIAS_FULL;
+	return stmt_names_memory(c->prepared->names) + size > PREPARED_MEMORY_MAX ? ALIAS_LARGE : NULL;
 }
 
 struct stmt_op *prepared_put_name(struct request_pass *pass, uint64_t index, struct slice name, struct stmt *stmt)

@@ -168,13 +168,17 @@ static struct stmt_op *op_of(struct stmt_ops *ops, uint64_t index)
 	return i < ops->n && stmt_ops_at(ops, i)->index == index ? stmt_ops_at(ops, i) : NULL;
 }
 
+static bool has_alias(const struct stmt_op *op, const char *alias)
+{
+	return op->alias != NULL && strcmp(op->alias, alias) == 0;
+}
+
 /* The server refuses the name that stands for one too many; other errors are the statement's own. */
-static bool is_one_too_many(const struct stmt_op *op, const struct msg *m)
+static bool is_refused_name(const struct msg *m)
 {
 	struct error_fields f;
 
-	return op->alias != NULL && strcmp(op->alias, ALIAS_FULL) == 0 && msg_error_fields(m, &f) &&
-	       slice_is(f.sqlstate, "42P05");
+	return msg_error_fields(m, &f) && slice_is(f.sqlstate, "42P05");
 }
 
 static void tell_full(const struct hub *hub, struct strbuf *changed)
@@ -193,12 +197,31 @@ static void tell_full(const struct hub *hub, struct strbuf *changed)
 	out_error_response(changed, 'E', &error);
 }
 
+static void tell_large(struct strbuf *changed)
+{
+	char detail[80];
+	const struct out_error error = {
+		.severity = "ERROR",
+		.sqlstate = "54000",
+		.message = "prepared statements are too long",
+		.detail = detail,
+		.hint = "Deallocate those that are not needed.",
+	};
+
+	snprintf(detail, sizeof(detail), "The prepared statements of one client may take %zu MB.", PREPARED_MEMORY_MAX >> 20);
+	out_error_response(changed, 'E', &error);
+}
+
 static bool change_error(const struct hub *hub, const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
 {
 	struct prepare_error change = {.at = op->at, .shift = -op->shift};
 
-	if (is_one_too_many(op, m)) {
+	if (has_alias(op, ALIAS_FULL) && is_refused_name(m)) {
 		tell_full(hub, changed);
+		return true;
+	}
+	if (has_alias(op, ALIAS_LARGE) && is_refused_name(m)) {
+		tell_large(changed);
 		return true;
 	}
 	if (op->name == NULL || (op->alias == NULL && op->stmt == NULL))

@@ -232,14 +232,16 @@ static enum prepared_verdict parse_named(struct request_pass *pass, const struct
 {
 	const struct stmt_named *named;
 	enum prepared_verdict verdict = prepared_look_up(pass, h->statement, &named);
+	const char *refusal;
 	struct stmt *stmt;
 
 	if (verdict == PREPARED_WAIT)
 		return verdict;
 	if (named != NULL && h->statement.n > 0)
 		return put_refused(pass, m, h, ALIAS_TAKEN);
-	if (h->statement.n > 0 && prepared_is_full(pass->client))
-		return put_refused(pass, m, h, ALIAS_FULL);
+	refusal = h->statement.n == 0 ? NULL : prepared_refusal(pass->client, m->len);
+	if (refusal != NULL)
+		return put_refused(pass, m, h, refusal);
 	stmt = stmt_of(pass, m, h);
 	if (stmt == NULL)
 		return PREPARED_TAKEN;

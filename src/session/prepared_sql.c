@@ -104,8 +104,8 @@ static enum prepared_verdict make_way(struct request_pass *pass, const char *tex
 
 	if (verdict == PREPARED_WAIT)
 		return verdict;
-	if (sql->verb == SQL_PREPARE && named == NULL && prepared_is_full(pass->client)) {
-		*x = for_alias(ALIAS_FULL);
+	if (sql->verb == SQL_PREPARE && named == NULL && prepared_refusal(pass->client, sql->end) != NULL) {
+		*x = for_alias(prepared_refusal(pass->client, sql->end));
 		prepared_put_alias(pass, x->alias);
 		return PREPARED_FORWARD;
 	}

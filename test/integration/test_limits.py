@@ -443,6 +443,42 @@ def test_a_limit_that_is_lowered_closes_idle_servers(make_pooler, pg, roles, cap
         eventually(lambda: len(pg.backends()) <= 3, "three servers", timeout=10)
 
 
+def limit_lowered(pooler):
+    return pooler.log().count("closing because: a limit on server connections was lowered")
+
+
+def test_a_pool_size_that_is_lowered_closes_idle_servers(make_pooler, pg):
+    pooler = make_pooler(default_pool_size=5)
+    open_servers(pooler, 5)
+    pooler.reload(default_pool_size=2)
+    eventually(lambda: len(pg.backends()) == 2, "two servers")
+    assert limit_lowered(pooler) == 3
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_pool_size_that_is_lowered_cuts_nothing_and_is_reached_as_servers_are_released(make_pooler, pg, mode):
+    pooler = make_pooler(default_pool_size=4, pool_mode=mode, server_fast_close=1)
+    with in_transaction(pooler, 4) as found:
+        pooler.reload(default_pool_size=2)
+        assert [w.value("SELECT 1") for w in found] == ["1"] * 4
+        for left, w in zip((3, 2, 2, 2), found):
+            assert w.query("COMMIT").error is None
+            if mode == "session":
+                w.send("X")
+            eventually(lambda left=left: len(pg.backends()) == left, f"{left} servers")
+    assert limit_lowered(pooler) == 2
+
+
+def test_a_pool_size_that_is_lowered_leaves_the_reserve_its_room(make_pooler, pg):
+    pooler = make_pooler(default_pool_size=4, reserve_pool_size=1)
+    open_servers(pooler, 4)
+    pooler.reload(default_pool_size=2)
+    eventually(lambda: len(pg.backends()) == 3, "three servers")
+    pooler.reload(default_pool_size=4)
+    open_servers(pooler, 4)
+    assert limit_lowered(pooler) == 1
+
+
 # Clients
 
 CLIENT_CAPS = {"max_client_conn": "no more connections allowed (max_client_conn)",

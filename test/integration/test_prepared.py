@@ -803,6 +803,27 @@ def test_reload_turns_it_off_and_on(make_switching):
         assert [w.say(run("s")).value for _ in range(4)] == ["new"] * 4
 
 
+def test_the_statements_of_one_client_have_so_much_room(make_switching, is_long):
+    """Texts and all; what is deallocated makes room."""
+    if not is_long:
+        pytest.skip("hundreds of megabytes")
+    pooler = make_switching(servers=1)
+
+    def text(i):
+        return f"SELECT '{'x' * (45 * MB)}{i}' <> ''"
+
+    with pooler.wire(timeout=120) as w:
+        for i in range(2):
+            assert w.say(parse(text(i), f"s{i}")).types == "1Z"
+        error = w.say(parse(text(2), "s2")).error
+        assert (error["S"], error["C"], error["M"]) == ("ERROR", "54000", "prepared statements are too long")
+        assert error["D"] == "The prepared statements of one client may take 128 MB."
+        assert w.query(f"PREPARE s3 AS {text(3)}").error["C"] == "54000"
+        assert w.say(run("s1")).value == "t"
+        w.say(close("S", "s0"))
+        assert w.say(parse(text(2), "s2")).types == "1Z"
+
+
 # Where it does not apply
 
 def server_names(w):
