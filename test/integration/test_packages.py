@@ -133,15 +133,18 @@ def did(done):
     return done.stdout
 
 
-@contextlib.contextmanager
-def installed(machine, *files):
-    """Until they are purged."""
-    names = [os.path.basename(file).split("_")[0] for file in files]
+def install(machine, *files):
     for file in files:
         shutil.copy(file, machine.path("/var/tmp/"))
     did(machine.run("sh", "-c", "dpkg -i /var/tmp/*.deb && rm /var/tmp/*.deb"))
+
+
+@contextlib.contextmanager
+def installed(machine, *files):
+    """Until they are purged."""
+    install(machine, *files)
     yield
-    did(machine.run("dpkg", "--purge", *reversed(names)))
+    did(machine.run("dpkg", "--purge", *(os.path.basename(file).split("_")[0] for file in reversed(files))))
 
 
 def unit(machine):
@@ -238,12 +241,21 @@ def test_the_log_is_rotated_while_it_runs(packages, machine, pg):
     assert left_behind(machine) == set()
 
 
-def test_a_removed_package_leaves_its_configuration(packages, machine):
-    with installed(machine, packages["pgsluice"]):
-        did(machine.run("dpkg", "--remove", "pgsluice"))
-        assert not os.path.exists(machine.path("/usr/sbin/pgsluice"))
+def test_a_removed_package_leaves_its_configuration_to_the_next_one(packages, machine, pg):
+    def is_as_it_was():
         for file in "/etc/pgsluice/pgsluice.ini", "/etc/pgsluice/userlist.txt":
             assert owner(machine, file) == "root:pgsluice 640"
+        with open(machine.path("/etc/pgsluice/pgsluice.ini")) as f:
+            return f"port={pg.port}" in f.read()
+
+    with installed(machine, packages["pgsluice"]):
+        configure(machine, pg)
+        did(machine.run("dpkg", "--remove", "pgsluice"))
+        assert not os.path.exists(machine.path("/usr/sbin/pgsluice"))
+        assert is_as_it_was()
+        install(machine, packages["pgsluice"])
+        assert is_as_it_was()
+    assert left_behind(machine) == set()
 
 
 def test_the_other_name_takes_the_place_of_pgbouncers_package(packages, machine):
