@@ -15,6 +15,7 @@
 struct log_options {
 	const char *file;          /* NULL or "": none */
 	bool syslog;
+	const char *syslog_socket; /* NULL: the system's */
 	const char *syslog_ident;
 	const char *syslog_facility;
 	int verbose;               /* 0 up to LOG, 1 DEBUG, 2 NOISE */

@@ -103,6 +103,36 @@ def test_standard_error_that_nobody_reads_any_more_is_told_in_the_file(make_pool
     assert read(path).count("login attempt") >= 10
 
 
+@pytest.mark.parametrize("which", ["standard error", "logfile"])
+def test_a_pipe_that_is_not_read_holds_nobody_up(make_pooler, which):
+    """What was lost is told when it is read again."""
+    pooler = make_pooler(start=False)
+    path, pipe = (os.path.join(pooler.directory, name) for name in ("lines", "pipe"))
+    os.mkfifo(pipe)
+    give_away(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        pooler.settings["logfile"] = pipe if which == "logfile" else path
+        pooler.write()
+        if which != "logfile":
+            pooler.run_under("sh", "-c", f'exec "$@" 2>{pipe}', "sh")
+        pooler.start()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(reader, b"x" * 4096)
+        use(pooler, 3)
+        where = read(path) if which != "logfile" else pooler.log()
+        assert where.count(f"{which} cannot be written to, lines are lost: ") == 1
+        with contextlib.suppress(BlockingIOError):
+            while os.read(reader, 65536):
+                pass
+        use(pooler)
+        assert f"{which} is written to again, lines lost before: ".encode() in os.read(reader, 65536)
+    finally:
+        pooler.stop()
+        os.close(reader)
+
+
 # The file goes, or cannot be opened anew
 
 def test_a_log_file_that_is_removed_is_there_again_after_a_reload(make_pooler):

@@ -17,24 +17,30 @@ static enum log_sink_news put(struct log_sink *s, const char *line)
 	return log_sink_put(s, line, strlen(line));
 }
 
-/* A pipe that is filled up to so many bytes, and takes no more than that. */
+#define ROOM 4096
+
+/* A pipe with room for one page, of which `room` bytes are left. Whoever writes to it without looking waits. */
 struct narrow {
 	struct log_sink sink;
 	int out;
 };
 
+static void fill(int fd, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(write(fd, "-", 1), 1);
+}
+
 static void open_narrow(struct narrow *n, size_t room)
 {
 	int fds[2];
-	size_t size;
 
 	assert_int_equal(pipe(fds), 0);
-	assert_true(sys_set_nonblocking(fds[0]) && sys_set_nonblocking(fds[1]));
-	assert_true(fcntl(fds[1], F_SETPIPE_SZ, 4096) == 4096);
-	size = 4096 - room;
-	for (size_t i = 0; i < size; i++)
-		assert_int_equal(write(fds[1], "-", 1), 1);
+	assert_true(sys_set_nonblocking(fds[0]));
+	assert_true(fcntl(fds[1], F_SETPIPE_SZ, ROOM) == ROOM);
+	fill(fds[1], ROOM - room);
 	*n = (struct narrow){.sink = {.name = "narrow", .fd = fds[1]}, .out = fds[0]};
+	log_sink_look(&n->sink);
 }
 
 /* What has come behind the filling. */
@@ -58,10 +64,11 @@ static void a_line_that_is_taken_is_no_news(void **state)
 	struct narrow n;
 
 	(void)state;
-	open_narrow(&n, 100);
-	assert_int_equal(put(&n.sink, "one\n"), LOG_SINK_AS_BEFORE);
-	assert_int_equal(put(&n.sink, "two\n"), LOG_SINK_AS_BEFORE);
-	assert_string_equal(drain(&n), "one\ntwo\n");
+	open_narrow(&n, ROOM);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(put(&n.sink, "line\n"), LOG_SINK_AS_BEFORE);
+		assert_string_equal(drain(&n), "line\n");
+	}
 	close_narrow(&n);
 }
 
@@ -93,9 +100,23 @@ static void those_that_were_lost_before_are_not_counted_again(void **state)
 		drain(&n);
 		assert_int_equal(put(&n.sink, "taken\n"), LOG_SINK_RECOVERS);
 		assert_int_equal(n.sink.nlost, 1);
-		for (int j = 0; j < 4096 - 6; j++)
-			assert_int_equal(write(n.sink.fd, "-", 1), 1);
+		fill(n.sink.fd, ROOM - strlen("taken\n"));
 	}
+	close_narrow(&n);
+}
+
+/* As one of JSON may be. */
+static void a_line_longer_than_there_is_room_is_cut_and_does_not_wait(void **state)
+{
+	static char line[3 * ROOM];
+	struct narrow n;
+
+	(void)state;
+	memset(line, 'x', sizeof(line) - 1);
+	open_narrow(&n, ROOM);
+	assert_int_equal(put(&n.sink, line), LOG_SINK_FAILS);
+	assert_true(n.sink.is_cut);
+	assert_int_equal(strlen(drain(&n)), ROOM);
 	close_narrow(&n);
 }
 
@@ -132,6 +153,7 @@ int main(void)
 		cmocka_unit_test(a_line_that_is_taken_is_no_news),
 		cmocka_unit_test(the_first_that_is_lost_and_the_first_that_is_taken_again_are_news),
 		cmocka_unit_test(those_that_were_lost_before_are_not_counted_again),
+		cmocka_unit_test(a_line_longer_than_there_is_room_is_cut_and_does_not_wait),
 		cmocka_unit_test(a_line_that_is_cut_does_not_run_into_the_next),
 		cmocka_unit_test(none_takes_everything),
 	};
