@@ -13,7 +13,7 @@ import pytest
 
 from harness.pg import PASSWORD, ROLES
 from harness.pooler import PROGRAM, is_pgbouncer, quoted
-from harness.system import account, give_away, run
+from harness.system import account, as_account, give_away, run
 from harness.terminal import Terminal
 
 MKAUTH = os.path.join(os.path.dirname(PROGRAM), "pgsluice-mkauth")
@@ -222,6 +222,18 @@ def test_what_is_no_file_is_left_alone(pg, folder):
     refused(mkauth("-o", fifo, conninfo(pg)), f"{fifo}: not a regular file")
     refused(mkauth("-o", os.path.join(folder, "none/users"), conninfo(pg)), "No such file or directory")
     assert os.listdir(folder) == ["fifo"] and stat.S_ISFIFO(os.stat(fifo).st_mode)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root alone makes files that are another's")
+def test_who_cannot_leave_a_file_to_its_owner_does_not_replace_it(pg, folder):
+    program, file = shutil.copy(MKAUTH, folder), os.path.join(folder, "users")
+    open(file, "w").close()
+    give_away(folder)
+    done = run([program, "-o", file, "-u", "app", conninfo(pg)], env=environment(), start_new_session=True,
+               **as_account())
+    refused(done, f"{file}: Operation not permitted")
+    assert os.path.getsize(file) == 0 and os.stat(file).st_uid == 0
+    assert sorted(os.listdir(folder)) == ["pgsluice-mkauth", "users"]
 
 
 def test_when_it_fails_the_file_is_as_before(pg, folder):
