@@ -366,11 +366,13 @@ void server_login_connect_failed(struct server *s, int error)
 
 /* ------------------------------------------------------------------ start-up */
 
-static void send_startup(struct server *s)
+/* False: out of memory. */
+static bool send_startup(struct server *s)
 {
 	const struct conf_database *db = conf_of(s);
 	struct strbuf out;
 	size_t mark;
+	bool ok;
 
 	strbuf_init(&out);
 	mark = startup_begin(&out);
@@ -381,8 +383,11 @@ static void send_startup(struct server *s)
 	if (s->replication != REPLICATION_NONE)
 		replication_add_params(s, &out);
 	startup_end(&out, mark);
-	conn_write(&s->conn, out.p, out.n);
+	ok = !out.failed;
+	if (ok)
+		conn_write(&s->conn, out.p, out.n);
 	strbuf_fini(&out);
+	return ok;
 }
 
 /* What the server is to see: the secrets, bound to its certificate over TLS. */
@@ -400,10 +405,8 @@ static void begin_login(struct server *s)
 {
 	s->phase = SERVER_LOGIN;
 	s->login->auth = new_auth(s);
-	if (s->login->auth == NULL)
+	if (s->login->auth == NULL || !send_startup(s))
 		server_login_broken(s, "out of memory", NULL);
-	else
-		send_startup(s);
 }
 
 /* ------------------------------------------------------------------ TLS */
@@ -539,12 +542,18 @@ static bool authenticate(struct server *s, const struct msg *m)
 {
 	enum auth_step step;
 	struct strbuf out;
+	bool is_cut;
 
 	strbuf_init(&out);
 	step = server_auth_step(s->login->auth, m, &out);
+	is_cut = out.failed && step != AUTH_FAILED;
 	if (out.n > 0 && !out.failed)
 		conn_write(&s->conn, out.p, out.n);
 	strbuf_fini(&out);
+	if (is_cut) {
+		server_login_broken(s, "out of memory", NULL);
+		return false;
+	}
 	if (step == AUTH_FAILED) {
 		/* Copied: it goes with the login. */
 		const struct auth_error error = *server_auth_error(s->login->auth);
