@@ -157,7 +157,12 @@ def test_an_outage_shorter_than_all_timeouts_loses_nothing(make_pooler, pg, netw
 
 # Between clients and the pooler
 
-@pytest.mark.parametrize("what", ["in a transaction", "in a COPY", "idle"])
+def pytest_generate_tests(metafunc):
+    if "what" in metafunc.fixturenames:
+        is_long = metafunc.config.getoption("--long")
+        metafunc.parametrize("what", ["in a transaction", "in a COPY", "idle"] if is_long else ["in a COPY"])
+
+
 def test_a_client_that_the_network_has_lost_leaves_its_server_to_others(make_pooler, pg, network, what):
     with far_client(make_pooler, pg, network, default_pool_size=1, **KEEPALIVE) as (pooler, connect):
         with pooler.wire() as near:

@@ -16,7 +16,8 @@ import pytest
 from harness.cable import TO_POOLER, TO_SERVER, Cable, Strand
 from harness.census import assert_same, census
 from harness.pg import PASSWORD
-from harness.system import eventually
+from harness.system import children, eventually
+from harness.vouchers import SecretTable
 from harness.wire import bind, copy_data, copy_done, execute, extended, parse, query, sync
 
 CANCEL_CODE, TLS_CODE = b"\x04\xd2\x16\x2e", b"\x04\xd2\x16\x2f"
@@ -42,6 +43,15 @@ def outcome(w, result):
     assert result.status == "I", result.messages
     assert "here" in result.rows[-1][-1], result.rows
     return ANSWER
+
+
+def title(pid):
+    """PostgreSQL's processes tell in theirs whom they serve."""
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
 
 
 class Witness:
@@ -92,7 +102,7 @@ class Case:
             assert first.is_closed()
         self.witness = Witness(self.pooler)
         self.before = census(self.pooler)
-        self.clients = []
+        self.clients, self.stopped = [], []
         self.next = self.client()
 
     def client(self, **parameters):
@@ -102,8 +112,19 @@ class Case:
     def strike(self, strand):
         """The fault; and just before it somebody comes who is next in line."""
         self.next.send_raw(query("SELECT 'next, here'"))
-        self.fault(strand)
+        self.fault(self, strand)
         self.sprung.set()
+
+    def stop_backend(self, strand):
+        """The process is there, its socket takes what is sent to it; until the case is mended."""
+        [pid] = [pid for pid in children(self.pg.process.pid) if f"({strand.port})" in title(pid)]
+        os.kill(pid, signal.SIGSTOP)
+        self.stopped.append(pid)
+
+    def mend(self):
+        self.cable.mend()
+        while self.stopped:
+            os.kill(self.stopped.pop(), signal.SIGCONT)
 
     def strike_at(self, towards, pattern, keep=0):
         self.cable.trap(towards, pattern, self.strike, keep)
@@ -130,7 +151,7 @@ class Case:
     def check(self):
         assert self.sprung.wait(30), "the fault has not happened"
         assert outcome(self.next, self.next.result()) == ANSWER
-        self.cable.mend()
+        self.mend()
         assert self.ask(self.next) == ANSWER
         self.next.send("X")
         with self.pooler.wire(user=self.user) as new:
@@ -141,6 +162,7 @@ class Case:
         assert_same(self.pooler, self.before)
 
     def close(self):
+        self.mend()
         for w in self.clients:
             w.close()
         with self.stack:
@@ -198,11 +220,11 @@ def connect_query(case):
 def idle(case):
     """Here nobody stands behind anybody when it happens."""
     w = case.client()
-    case.fault(case.strand_of(w))
+    case.fault(case, case.strand_of(w))
     case.sprung.set()
-    w.send_raw(query("SELECT 'here'"))
+    told = case.ask(w)
     case.next.send_raw(query("SELECT 'next, here'"))
-    return outcome(w, w.result())
+    return told
 
 
 @phase(lost=CRASHED, silent=TOO_LONG)
@@ -240,7 +262,7 @@ def copy_in(case):
     w = case.client()
     case.strike_at(TO_SERVER, b"here\n")
     result = copied_to(w, b"here\n")
-    case.cable.mend()
+    case.mend()
     assert case.pg.value("SELECT count(*) FROM faults", "app") == 0
     return outcome(w, result)
 
@@ -364,19 +386,30 @@ def query_under_tls(case):
     return outcome(w, w.result())
 
 
+FAULTS = {"cut": lambda case, strand: strand.cut(), "reset": lambda case, strand: strand.reset(),
+          "silence": lambda case, strand: strand.silence(), "stop": Case.stop_backend}
+SILENT = ("silence", "stop")
+
+# No backend serves it yet or any more, or what is to come is already in the socket.
+NOTHING_TO_STOP = ("startup_packet", "scram_exchange", "between_authentication_and_ready", "rows", "copy_out",
+                   "request_for_tls", "tls_handshake", "cancel_request", "copy_in")
+
+
+def applies(name, how):
+    if how == "stop" and name in NOTHING_TO_STOP:
+        return False
+    return how not in SILENT or PHASES[name].silent != UNNOTICED
+
+
 def pytest_generate_tests(metafunc):
-    """Each phase with one fault of each kind; all with all under --long."""
+    """Each phase with one way to be lost, half of them with silence; all with all under --long."""
     if "how" not in metafunc.fixturenames:
         return
-    pairs = [(name, how) for name in PHASES for how in FAULTS]
-    if not metafunc.config.getoption("--long"):
-        lost = ("cut", "reset")
-        pairs = [(name, how) for i, name in enumerate(PHASES) for how in (lost[i % 2], "silence")]
-    metafunc.parametrize("name, how", [(name, how) for name, how in pairs
-                                       if how != "silence" or PHASES[name].silent != UNNOTICED])
-
-
-FAULTS = {"cut": Strand.cut, "reset": Strand.reset, "silence": Strand.silence}
+    names = list(PHASES)
+    pairs = [(name, ("cut", "reset")[i % 2]) for i, name in enumerate(names)] + [(name, "silence") for name in names[::2]]
+    if metafunc.config.getoption("--long"):
+        pairs = [(name, how) for name in names for how in FAULTS]
+    metafunc.parametrize("name, how", [pair for pair in pairs if applies(*pair)])
 
 
 def test_a_fault_in_a_phase_concerns_nobody_else(make_pooler, pg, request, name, how):
@@ -385,7 +418,41 @@ def test_a_fault_in_a_phase_concerns_nobody_else(make_pooler, pg, request, name,
     if more.pop("tls", False):
         pg = request.getfixturevalue("tls_pg")
         more["settings"] = {"server_tls_sslmode": "require"}
-    case = Case(make_pooler, pg, FAULTS[how], more)
-    with contextlib.closing(case):
-        assert phase.play(case) == (phase.silent if how == "silence" else phase.lost)
+    with contextlib.closing(Case(make_pooler, pg, FAULTS[how], more)) as case:
+        assert phase.play(case) == (phase.silent if how in SILENT else phase.lost)
         case.check()
+
+
+# auth_query: its connection is not a pool's
+
+# Where it happens, and what becomes of the login when the connection is lost and when it is silent.
+AUTH_QUERY = {
+    "startup": (TO_SERVER, b"user\0postgres\0", "58000", {"58000"}),
+    # One that has been open is opened anew, and the question put once more. client_login_timeout bounds both the login
+    # and the question.
+    "question": (TO_SERVER, b"looked_up", "in", {"57014", "58000"}),
+    "answer": (TO_POOLER, b"look me up", "in", {"57014", "58000"}),
+}
+
+
+@pytest.mark.parametrize("fault", [Strand.cut, Strand.silence], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("place", AUTH_QUERY)
+def test_a_fault_in_auth_query_concerns_only_the_login_that_asked(make_pooler, pg, place, fault):
+    towards, pattern, lost, silent = AUTH_QUERY[place]
+    table = SecretTable(pg)
+    with Cable(("127.0.0.1", pg.port)) as cable, contextlib.closing(table):
+        table.put("looked_up", "look me up")
+        pooler = make_pooler(databases={"app": {**cable.entry, "user": "app"}}, auth_type="md5", auth_user="postgres",
+                             auth_query=SecretTable.QUERY, userlist={"admin": "admin", "known": "known"},
+                             server_connect_timeout="500ms", client_login_timeout=1, server_idle_timeout=1)
+        before = census(pooler)
+        with pooler.wire(user="known", password="known") as other:
+            other.query("SELECT 1")
+            if place != "startup":
+                assert pooler.attempt("look me up", "looked_up").outcome == "in"
+            cable.trap(towards, pattern, fault)
+            assert pooler.attempt("look me up", "looked_up").outcome in (silent if fault == Strand.silence else {lost})
+            assert other.value("SELECT 'here'") == "here"
+            cable.mend()
+            assert pooler.attempt("look me up", "looked_up").outcome == "in"
+        assert_same(pooler, before)

@@ -18,6 +18,14 @@ from harness.system import as_account, children, eventually
 from harness.wire import bind, copy_data, copy_done, execute, extended, parse, query, sync
 
 
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Victim(Postgres):
     """Few connections, and whatever may happen to a server."""
 
@@ -46,9 +54,12 @@ class Victim(Postgres):
         self.wait_ready()
 
     def kill_everything(self):
+        pids = self.processes()
         self.signal_all(signal.SIGKILL)
         self.process.wait()
         self.process = None
+        # As long as one is there, the next server does not start.
+        eventually(lambda: not any(is_running(pid) for pid in pids), "they have ended", every=0.01)
         self.start()
 
     def stop_at_once(self):
@@ -60,6 +71,11 @@ class Victim(Postgres):
             self.process = subprocess.Popen(
                 [self.program("postgres"), "-D", self.data, "-p", str(self.port), "-h", self.address, "-k", self.directory],
                 stdout=log, stderr=log, cwd=self.directory, **as_account())
+
+    def make_table(self):
+        """One that outlives a crash: commits are asynchronous here."""
+        self.rows("SET synchronous_commit = on; DROP TABLE IF EXISTS faults; CREATE TABLE faults (line text);"
+                  " GRANT ALL ON faults TO app", "app")
 
     def set(self, **settings):
         """By ALTER SYSTEM; None takes a setting back."""
@@ -89,53 +105,53 @@ def at(server, **more):
     return {"host": "127.0.0.1", "port": server.port, **more}
 
 
-# Clients that are in the middle of something: begin(w), and what is sent at the end to those who wait for more.
+# Clients that are in the middle of something: how it begins, and what is said last to a server that waits for more.
 
 BIG = "SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
 
 
-def idle(w):
+def idle(w, _):
     w.query("SELECT 1")
     return query("SELECT 1")
 
 
-def in_transaction(w):
+def in_transaction(w, _):
     w.query("BEGIN")
     w.query("INSERT INTO faults VALUES ('lost')")
     return query("COMMIT")
 
 
-def running(w):
-    w.send_raw(query("SELECT pg_sleep(1)"))
+def running(w, seconds):
+    w.send_raw(query(f"SELECT pg_sleep({seconds})"))
     return b""
 
 
-def rows(w):
+def rows(w, _):
     w.send_raw(query(BIG))
     w.recv()
     return b""
 
 
-def copy_in(w):
+def copy_in(w, _):
     w.send_raw(query("COPY faults FROM STDIN"))
     assert w.recv().type == "G"
     w.send_raw(copy_data(b"lost\n") * 100)
     return copy_done()
 
 
-def copy_out(w):
+def copy_out(w, _):
     w.send_raw(query(f"COPY ({BIG}) TO STDOUT"))
     w.recv()
     return b""
 
 
-def pipeline(w):
-    w.send_raw(b"".join(extended(f"SELECT {i}, pg_sleep(0.2)") + sync() for i in range(5)))
+def pipeline(w, seconds):
+    w.send_raw(b"".join(extended(f"SELECT {i}, pg_sleep({i * seconds})") + sync() for i in range(3)))
     w.recv_until("Z")
     return b""
 
 
-def prepared(w):
+def prepared(w, _):
     assert w.say(parse("SELECT 'prepared'", "one")).error is None
     return bind(name="one") + execute() + sync()
 
@@ -146,9 +162,10 @@ MIDDLES = [idle, in_transaction, running, rows, copy_in, copy_out, pipeline, pre
 class Crowd:
     """One client in each of them, each with a server of its own, and one more that waits for one."""
 
-    def __init__(self, pooler):
+    def __init__(self, pooler, seconds):
+        """seconds: how long what runs takes, if nothing happens to it."""
         self.clients = {middle.__name__: pooler.wire() for middle in MIDDLES}
-        self.rest = {middle.__name__: middle(self.clients[middle.__name__]) for middle in MIDDLES}
+        self.rest = {middle.__name__: middle(self.clients[middle.__name__], seconds) for middle in MIDDLES}
 
     def outcomes(self):
         return {name: self._outcome(w, self.rest[name]) for name, w in self.clients.items()}
@@ -188,11 +205,11 @@ def test_whoever_is_in_the_middle_of_something_is_told_and_the_rest_wait(make_po
     """With server_down_action = wait: who needs a server gets one when PostgreSQL is back."""
     pooler = make_pooler(databases={"app": at(victim), "by": {"dbname": "app"}}, server_down_action="wait",
                          server_login_retry=1, default_pool_size=len(MIDDLES))
-    victim.rows("DROP TABLE IF EXISTS faults; CREATE TABLE faults (line text); GRANT ALL ON faults TO app", "app")
+    victim.make_table()
     with pooler.wire("by") as other:
         other.query("SELECT 1")
         before = census(pooler)
-        with contextlib.closing(Crowd(pooler)) as crowd, pooler.wire() as new:
+        with contextlib.closing(Crowd(pooler, 60)) as crowd, pooler.wire() as new:
             eventually(lambda: len(victim.backends()) >= 6, "they are in the middle")
             happening = threading.Thread(target=disaster, args=[victim])
             happening.start()
@@ -211,10 +228,10 @@ def test_whoever_is_in_the_middle_of_something_is_told_and_the_rest_wait(make_po
 def test_a_server_that_is_stopped_and_goes_on_is_a_pause(make_pooler, pg, victim):
     """All its processes; nobody has a timeout, and nobody is told anything."""
     pooler = make_pooler(databases={"app": at(victim), "by": {"dbname": "app"}}, default_pool_size=len(MIDDLES))
-    victim.rows("DROP TABLE IF EXISTS faults; CREATE TABLE faults (line text); GRANT ALL ON faults TO app", "app")
+    victim.make_table()
     with pooler.wire("by") as other:
         before = census(pooler)
-        with contextlib.closing(Crowd(pooler)) as crowd, pooler.wire() as new:
+        with contextlib.closing(Crowd(pooler, 0.3)) as crowd, pooler.wire() as new:
             victim.signal_all(signal.SIGSTOP)
             try:
                 new.send_raw(query("SELECT 'new'"))
@@ -232,10 +249,10 @@ def test_a_server_that_stays_stopped_costs_each_its_timeout(make_pooler, pg, vic
     pooler = make_pooler(databases={"app": at(victim), "by": {"dbname": "app"}}, default_pool_size=len(MIDDLES),
                          query_timeout="500ms", server_connect_timeout="500ms", query_wait_timeout=1,
                          server_login_retry=1, cancel_wait_timeout=1)
-    victim.rows("DROP TABLE IF EXISTS faults; CREATE TABLE faults (line text); GRANT ALL ON faults TO app", "app")
+    victim.make_table()
     with pooler.wire("by") as other:
         before = census(pooler)
-        with contextlib.closing(Crowd(pooler)) as crowd, pooler.wire() as new:
+        with contextlib.closing(Crowd(pooler, 60)) as crowd, pooler.wire() as new:
             victim.signal_all(signal.SIGSTOP)
             try:
                 new.send_raw(query("SELECT 'new'"))
