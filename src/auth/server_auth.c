@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
-
 #include "auth/md5.h"
+#include "base/sys.h"
 #include "proto/out.h"
 
 /* What was sent last. */
@@ -58,12 +57,10 @@ void server_auth_free(struct server_auth **auth)
 	if (a == NULL)
 		return;
 	free(a->user);
-	if (a->secret != NULL)
-		OPENSSL_cleanse(a->secret, strlen(a->secret));
-	free(a->secret);
+	sys_wipe_text(&a->secret);
 	strbuf_fini(&a->channel_binding);
 	scram_client_fini(&a->scram);
-	OPENSSL_cleanse(a, sizeof(*a));
+	sys_wipe(a, sizeof(*a));
 	free(a);
 }
 
@@ -130,7 +127,7 @@ static enum auth_step on_ask_md5(struct server_auth *a, struct slice salt, struc
 		secret = hashed;
 	}
 	ok = ok && md5_response(secret, (const uint8_t *)salt.p, response);
-	OPENSSL_cleanse(hashed, sizeof(hashed));
+	sys_wipe(hashed, sizeof(hashed));
 	if (!ok)
 		return fail(a, "28000", "server asks for md5 authentication, but MD5 is not available");
 	out_password(out, slice_of(response));
@@ -243,12 +240,23 @@ static enum auth_step fail_keys(struct server_auth *a)
 	return AUTH_FAILED;
 }
 
+static enum auth_step fail_costly(struct server_auth *a)
+{
+	fail(a, "54000", "server asks for %d SCRAM iterations, at most %d are made", a->scram.iterations,
+	     SCRAM_ITERATIONS_MAX);
+	a->error.hint = "Lower scram_iterations on the server and set the user's password again.";
+	return AUTH_FAILED;
+}
+
 static enum auth_step on_sasl_challenge(struct server_auth *a, struct slice data, struct strbuf *out)
 {
+	enum scram_result result = scram_client_challenge(&a->scram, data);
 	struct scram_keys keys;
 	enum auth_step step;
 
-	if (scram_client_challenge(&a->scram, data) != SCRAM_OK)
+	if (result == SCRAM_TOO_COSTLY)
+		return fail_costly(a);
+	if (result != SCRAM_OK)
 		return fail(a, "08P01", "server sent a malformed SCRAM challenge");
 	if (find_keys(a, &keys))
 		step = send_proof(a, &keys, out);
@@ -267,6 +275,7 @@ static enum auth_step on_sasl_final(struct server_auth *a, struct slice data)
 	case SCRAM_REFUSED:
 		return fail(a, "28P01", "server did not prove that it knows the password");
 	case SCRAM_MALFORMED:
+	case SCRAM_TOO_COSTLY:
 		break;
 	}
 	return fail_protocol(a);

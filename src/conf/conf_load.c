@@ -377,13 +377,15 @@ static void on_peer(struct loader *l, const struct ini_entry *e)
 
 /* --- all together --- */
 
+#define PGBOUNCERS_SECTION "pgbouncer"
+
 struct section {
 	const char *name;
 	void (*on_entry)(struct loader *l, const struct ini_entry *e);
 };
 
 static const struct section sections[] = {
-	{"pgbouncer", on_global}, {"pgsluice", on_global},
+	{PGBOUNCERS_SECTION, on_global}, {"pgsluice", on_global},
 	{"databases", on_database}, {"users", on_user}, {"peers", on_peer},
 };
 
@@ -394,6 +396,13 @@ static const struct section *find_section(const char *name)
 			return &sections[i];
 	}
 	return NULL;
+}
+
+static void note_main(struct loader *l, const struct section *section)
+{
+	l->has_main = true;
+	if (strcmp(section->name, PGBOUNCERS_SECTION) == 0)
+		l->conf->is_pgbouncers = true;
 }
 
 /* The entries of an unknown section are passed over: the error at its head says it all. */
@@ -412,7 +421,7 @@ static void take_entry(struct loader *l, const struct ini_entry *e)
 		conf_error(l->problems, e->at, "[%s]: unknown section; accepted: [pgbouncer], [pgsluice], [databases], [users],"
 			   " [peers]", e->section);
 	else if (section != NULL && section->on_entry == on_global)
-		l->has_main = true;
+		note_main(l, section);
 }
 
 static void take_assignments(struct loader *l)

@@ -189,3 +189,30 @@ const struct userlist_entry *userlist_at(const struct userlist *list, size_t i)
 {
 	return list->entries[i];
 }
+
+static bool fits(const char *text, size_t longest)
+{
+	return strlen(text) <= longest && strchr(text, '\n') == NULL;
+}
+
+static void put_quoted(struct strbuf *lines, const char *text)
+{
+	strbuf_add_char(lines, '"');
+	for (; *text != '\0'; text++) {
+		if (*text == '"')
+			strbuf_add_char(lines, '"');
+		strbuf_add_char(lines, *text);
+	}
+	strbuf_add_char(lines, '"');
+}
+
+bool userlist_put(struct strbuf *lines, const char *name, const char *secret)
+{
+	if (!fits(name, LONGEST_NAME) || !fits(secret, LONGEST_SECRET))
+		return false;
+	put_quoted(lines, name);
+	strbuf_add_char(lines, ' ');
+	put_quoted(lines, secret);
+	strbuf_add_char(lines, '\n');
+	return true;
+}

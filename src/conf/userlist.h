@@ -32,5 +32,11 @@ const struct userlist_entry *userlist_find(const struct userlist *list, struct s
 size_t userlist_count(const struct userlist *list);
 const struct userlist_entry *userlist_at(const struct userlist *list, size_t i);
 
+/*
+ * Adds the line that is read back as this user with this secret. False, and nothing added: no line can hold them, for
+ * one is too long or has a line's end in it.
+ */
+bool userlist_put(struct strbuf *lines, const char *name, const char *secret);
+
 /* What kind of secret a text is. */
 enum secret_type secret_type_of(const char *secret);

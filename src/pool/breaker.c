@@ -33,11 +33,16 @@ uint64_t breaker_wakes_at(const struct breaker *b)
 	return b->look_at != 0 && b->look_at < b->backoff.retry_at ? b->look_at : b->backoff.retry_at;
 }
 
+bool breaker_would_look(const struct breaker *b, uint64_t now)
+{
+	return has_failed(b) && now < b->backoff.retry_at;
+}
+
 bool breaker_begins(struct breaker *b, uint64_t now)
 {
 	b->nattempts++;
 	b->is_probed = has_failed(b);
-	return has_failed(b) && now < b->backoff.retry_at;
+	return breaker_would_look(b, now);
 }
 
 bool breaker_succeeds(struct breaker *b)
@@ -80,6 +85,12 @@ void breaker_looks_on(struct breaker *b, uint64_t now)
 	b->nattempts--;
 	b->is_probed = false;
 	b->look_at = now + LOOK_EVERY_US;
+}
+
+void breaker_skips_look(struct breaker *b, uint64_t now)
+{
+	if (b->nattempts == 0 && b->look_at != 0 && b->look_at <= now)
+		b->look_at = now + LOOK_EVERY_US;
 }
 
 void breaker_gives_up(struct breaker *b)

@@ -63,6 +63,9 @@ bool breaker_allows(const struct breaker *b, const struct breaker_limits *limits
  */
 uint64_t breaker_wakes_at(const struct breaker *b);
 
+/* Whether one that begins now is a look only. */
+bool breaker_would_look(const struct breaker *b, uint64_t now);
+
 /* An attempt begins. True: it is a look only. */
 bool breaker_begins(struct breaker *b, uint64_t now);
 
@@ -72,6 +75,9 @@ bool breaker_fails(struct breaker *b, const struct breaker_limits *limits, enum 
 		   uint64_t began_at, uint32_t random);
 void breaker_looks_on(struct breaker *b, uint64_t now);  /* a look that got no connection */
 void breaker_gives_up(struct breaker *b);                /* nothing is known of how it would have ended */
+
+/* Nobody who waits can take the look that is due: the next one. Does nothing when none is. */
+void breaker_skips_look(struct breaker *b, uint64_t now);
 
 /* Somebody who must know says that all is well. */
 void breaker_forgets(struct breaker *b);

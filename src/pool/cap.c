@@ -54,6 +54,14 @@ void cap_count(struct pool *pool, int change, uint64_t now)
 	}
 }
 
+bool cap_has_room(const struct pool *pool)
+{
+	for (size_t i = 0; i < CAP_KINDS; i++)
+		if (pool->seats[i].cap != NULL && cap_is_full(pool->seats[i].cap))
+			return false;
+	return true;
+}
+
 bool cap_is_exceeded(const struct pool *pool)
 {
 	for (size_t i = 0; i < CAP_KINDS; i++) {

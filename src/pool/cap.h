@@ -37,6 +37,9 @@ static inline bool cap_is_full(const struct cap *cap)
 	return cap->max != 0 && cap->count >= cap->max;
 }
 
+/* Whether one more server may join the pool. */
+bool cap_has_room(const struct pool *pool);
+
 /* More servers than a bound allows: it has been lowered. */
 bool cap_is_exceeded(const struct pool *pool);
 

@@ -12,11 +12,17 @@ static struct breaker_limits limits_of(const struct pool *pool)
 				       .most_wait_us = pool->settings.most_retry_wait_us};
 }
 
-static bool is_allowed(const struct pool *pool, const struct host *host, uint64_t now)
+static bool allows(const struct pool *pool, const struct host *host, uint64_t now)
 {
 	const struct breaker_limits limits = limits_of(pool);
 
 	return breaker_allows(&host->breaker, &limits, now);
+}
+
+/* For a look at a host that is most likely down still nobody makes room: that is for attempts whose time has come. */
+static bool is_allowed(const struct pool *pool, const struct host *host, uint64_t now)
+{
+	return allows(pool, host, now) && (!breaker_would_look(&host->breaker, now) || cap_has_room(pool));
 }
 
 static enum pool_hold hold_of(const struct host *host)
@@ -174,7 +180,8 @@ bool opening_next_host(const struct pool *pool, uint64_t now, unsigned first, un
 	for (unsigned k = ntried; k < db->nhosts; k++) {
 		unsigned i = (first + k) % db->nhosts;
 
-		if (!suits(pool, i, pool->settings.attrs, now) || !is_allowed(pool, db->hosts[i], now))
+		/* Its place under the bounds it has already. */
+		if (!suits(pool, i, pool->settings.attrs, now) || !allows(pool, db->hosts[i], now))
 			continue;
 		*index = i;
 		return true;
@@ -182,10 +189,10 @@ bool opening_next_host(const struct pool *pool, uint64_t now, unsigned first, un
 	return false;
 }
 
-/* A server of another pool is closed only for clients; the minimum waits until there is room. */
+/* A server of another pool is closed only for clients that wait; whatever else wants one waits until there is room. */
 static struct pool_server *find_victim(const struct pool *pool, const struct cap *cap, uint64_t now, struct opening *o)
 {
-	return pool_has_need(pool, now) ? cap_victim(cap, pool, now, &o->again_at) : NULL;
+	return pool_clients_need(pool) ? cap_victim(cap, pool, now, &o->again_at) : NULL;
 }
 
 /* Under each bound that is reached somebody has to make room, or nobody does. */

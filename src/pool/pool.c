@@ -291,16 +291,19 @@ static uint64_t reserve_due_at(const struct pool *pool)
 	return first->waiting_since + pool->settings.reserve_timeout_us;
 }
 
-bool pool_has_need(const struct pool *pool, uint64_t now)
+bool pool_clients_need(const struct pool *pool)
 {
 	unsigned coming = pool->nservers[POOL_SERVER_NEW] + pool->nservers[POOL_SERVER_TESTED];
 
 	if (pool->nwaiting > coming)
 		return true;
-	if (pool->nservers[POOL_SERVER_NEW] > 0)
-		return false;
 	/* Servers that are there already say nothing more of what a welcome holds. */
-	return pool->nlogins > 0 || (now < pool->wanted_until && pool_server_count(pool) == 0);
+	return pool->nlogins > 0 && pool->nservers[POOL_SERVER_NEW] == 0;
+}
+
+bool pool_has_need(const struct pool *pool, uint64_t now)
+{
+	return pool_clients_need(pool) || (now < pool->wanted_until && pool_server_count(pool) == 0);
 }
 
 static bool is_below_minimum(const struct pool *pool)
@@ -321,6 +324,14 @@ static bool has_room(const struct pool *pool)
 static bool has_room_in_reserve(const struct pool *pool)
 {
 	return pool_server_count(pool) < pool->settings.size + pool->settings.reserve_size;
+}
+
+bool pool_is_over_size(const struct pool *pool)
+{
+	const struct pool_settings *set = &pool->settings;
+
+	/* For one that is to go when another has come no others go. */
+	return set->size != 0 && pool_server_count(pool) > set->size + set->reserve_size + pool->nretiring;
 }
 
 static bool is_let_in(const struct pool *pool, uint64_t now)

@@ -135,6 +135,7 @@ struct pool {
 	bool is_paused, is_dead;
 	bool is_known;                   /* its user has logged in to a server: it is kept at min_size without clients, too */
 	bool is_capped;                  /* some bound it shares is set */
+	bool is_shrinking;               /* a reload has found it over its size, and it may be so still */
 	struct cap_seat seats[CAP_KINDS];
 	struct backoff backoff;          /* after logins that the server refused */
 	uint64_t let_in_at, failed_at;   /* when a login last proved something, and when an attempt last came to nothing */
@@ -246,10 +247,16 @@ struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_serv
  */
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
 
+/* More servers than it may have, the reserve included: its size has been lowered. */
+bool pool_is_over_size(const struct pool *pool);
+
 /* If not: why those who wait have to; NONE when nobody needs one. */
 enum pool_hold pool_own_hold(const struct pool *pool, uint64_t now);
 
-/* Clients are waiting that no server is on its way to: not only the minimum wants one. */
+/* Clients are waiting that no server is on its way to. */
+bool pool_clients_need(const struct pool *pool);
+
+/* The same, or some were sent away lately and will come again: not only the minimum wants a server. */
 bool pool_has_need(const struct pool *pool, uint64_t now);
 
 /* When pool_wants_server() may change its mind with nothing else happening (the reserve, a retry); 0 never. */

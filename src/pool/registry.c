@@ -56,6 +56,7 @@ static void set_up_pool(struct registry *r, struct pool *pool)
 	set->down_action = (enum server_down_action)conf_effective(c, SETTING_server_down_action, db, NULL);
 	set->most_retry_wait_us = (uint64_t)c->s.server_login_retry;
 	set->recheck_us = (uint64_t)c->s.host_check_interval;
+	pool->is_shrinking = pool_is_over_size(pool);
 	pool->is_capped = false;
 	for (size_t i = 0; i < CAP_KINDS; i++)
 		pool->is_capped |= pool->seats[i].cap->max != 0;
@@ -87,12 +88,21 @@ static void unbind_hosts(struct database *db)
 	db->nhosts = 0;
 }
 
+/* What a login has told of this host in the database; 0: nothing that still counts. */
+static uint64_t read_only_until(const struct database *db, const struct host *host)
+{
+	for (unsigned i = 0; i < db->nhosts; i++)
+		if (db->hosts[i] == host)
+			return db->read_only_until[i];
+	return 0;
+}
+
 /* Takes the hosts of the database's entry, and keeps those it has when memory is out. */
 static bool bind_hosts(const struct registry *r, struct database *db, const struct conf_database *conf)
 {
 	unsigned n = (unsigned)conf->nhosts;
 	struct host **hosts = calloc(n, sizeof(hosts[0]));
-	uint64_t *read_only_until = calloc(n, sizeof(read_only_until[0]));
+	uint64_t *until = calloc(n, sizeof(until[0]));
 
 	for (unsigned i = 0; hosts != NULL && i < n; i++) {
 		hosts[i] = host_ref(r->hosts, conf->hosts[i].host, conf->hosts[i].port);
@@ -101,14 +111,16 @@ static bool bind_hosts(const struct registry *r, struct database *db, const stru
 			hosts = NULL;
 		}
 	}
-	if (hosts == NULL || read_only_until == NULL) {
+	if (hosts == NULL || until == NULL) {
 		drop_hosts(hosts, hosts == NULL ? 0 : n);
-		free(read_only_until);
+		free(until);
 		return false;
 	}
+	for (unsigned i = 0; i < n; i++)
+		until[i] = read_only_until(db, hosts[i]);
 	unbind_hosts(db);
 	db->hosts = hosts;
-	db->read_only_until = read_only_until;
+	db->read_only_until = until;
 	db->nhosts = n;
 	db->next_host %= n;
 	return true;

@@ -57,6 +57,7 @@ struct stmt_op *stmt_ops_push(struct stmt_ops *ops, enum stmt_op_kind kind, uint
 	if (is_counted(kind)) {
 		ops->nchanges++;
 		ops->nchanges_now++;
+		ops->nmade++;
 	}
 	ops->nshapes += kind == STMT_OP_SHAPE;
 	if (kind == STMT_OP_UNNAMED) {

@@ -63,6 +63,7 @@ struct stmt_ops {
 	uint32_t batch;                  /* the one under way */
 	uint32_t nchanges;               /* operations that change something but the unnamed statement, */
 	uint32_t nchanges_now;           /* of these, in the batch under way */
+	uint64_t nmade;                  /* so many of these there have been */
 	uint32_t nshapes, nunnamed;      /* STMT_OP_SHAPE, STMT_OP_UNNAMED */
 	uint32_t unnamed_batch;          /* of the last STMT_OP_UNNAMED */
 };

@@ -124,9 +124,6 @@ bool owed_sent_unusual(struct owed *o, char type)
 	case 'C':
 		o->is_unsynced = true;
 		return sent_request(o, type);
-	case 'H':
-		o->is_unsynced = true;
-		return true;
 	case 'S':
 		return sent_sync(o);
 	case 'c':

@@ -16,6 +16,13 @@ const uint8_t client_rules[256] = {
 	['X'] = REQUEST_TERMINATE, /* Terminate */
 };
 
+bool client_large_is_too_long(char type, uint32_t len)
+{
+	bool may_be_large = type == 'Q' || type == 'P' || type == 'B' || type == 'F' || type == 'd';
+
+	return len > (may_be_large ? REQUEST_LARGE_MAX : REQUEST_SMALL_MAX) - sizeof(uint32_t);
+}
+
 const uint8_t server_rules[256] = {
 	['1'] = REPLY_STEP,      /* ParseComplete */
 	['2'] = REPLY_STEP,      /* BindComplete */

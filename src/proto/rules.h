@@ -25,6 +25,22 @@ enum server_rule {
 	REPLY_PARAMETER,
 };
 
+/*
+ * PostgreSQL (since 14: src/include/libpq/libpq.h) closes the connection, and says nothing, at a longer message than this,
+ * length word included: what is to be run or stored; anything else.
+ */
+#define REQUEST_LARGE_MAX ((uint32_t)0x3ffffffe)
+#define REQUEST_SMALL_MAX ((uint32_t)10000)
+
+/* For the next: one that is longer than the smaller of these. */
+bool client_large_is_too_long(char type, uint32_t len);
+
+/* Whether a message of a client, with a body so long, is longer than any server takes. */
+static inline bool client_is_too_long(char type, uint32_t len)
+{
+	return len > REQUEST_SMALL_MAX - sizeof(uint32_t) && client_large_is_too_long(type, len);
+}
+
 extern const uint8_t client_rules[256];
 extern const uint8_t server_rules[256];
 

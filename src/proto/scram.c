@@ -514,8 +514,10 @@ enum scram_result scram_client_challenge(struct scram_client *c, struct slice se
 	    !attribute(&rest, 'i', &iterations) || !skip_extensions(&rest))
 		return SCRAM_MALFORMED;
 	if (!continues_nonce(c, nonce) || !base64_decode(salt, c->salt, sizeof(c->salt), &c->salt_len) ||
-	    !read_iterations(iterations, SCRAM_ITERATIONS_MAX, &c->iterations))
+	    !read_iterations(iterations, INT_MAX, &c->iterations))
 		return SCRAM_MALFORMED;
+	if (c->iterations > SCRAM_ITERATIONS_MAX)
+		return SCRAM_TOO_COSTLY;
 	strbuf_add_slice(&c->full_nonce, nonce);
 	strbuf_add_char(&c->auth_message, ',');
 	strbuf_add_slice(&c->auth_message, server_first);

@@ -142,14 +142,9 @@ static size_t bytes_for_state(struct client *c, const uint8_t *p, size_t n)
 		 * It has said what it wants and waits; if it says more, that
 		 * stays in the kernel's buffer, not in our memory.
 		 */
-		conn_pause(&c->conn);
+		hang_ups_hold_back(c);
 		return 0;
 	}
-}
-
-static bool is_waiting(const struct client *c)
-{
-	return c->state == CLIENT_WAITING || c->state == CLIENT_AUTH_WAIT || c->state == CLIENT_AWAIT_WELCOME;
 }
 
 static size_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
@@ -163,7 +158,7 @@ static size_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 		if (taken == CONN_CLOSED)
 			return CONN_CLOSED;
 		pos += taken;
-	} while (taken > 0 && pos < n && !is_waiting(c));
+	} while (taken > 0 && pos < n && !client_is_waiting(c));
 	return pos;
 }
 
@@ -200,7 +195,7 @@ static void close_for_tls(struct client *c)
  */
 static bool has_left_a_query(const struct client *c)
 {
-	bool is_served_later = c->state == CLIENT_WAITING || (c->server != NULL && c->server->phase != SERVER_READY);
+	bool is_served_later = c->state == CLIENT_WAITING || (c->server != NULL && prepared_has_client_wait(c->server));
 
 	return is_served_later && !c->conn.is_broken && client_has_taken_leave(c);
 }

@@ -66,6 +66,8 @@ struct client {
 	bool is_mid_message : 1;         /* its server was lost in the middle of a message to it */
 	bool is_latecomer : 1;           /* has logged in during a drain */
 	bool is_leaving : 1;             /* a drain: what it asks for next is answered with the end */
+	bool is_held_back : 1;           /* one of hub->hang_ups */
+	bool has_hung_up : 1;            /* though it is not read to its end yet */
 	uint8_t own_end;                 /* the address it has connected to, in hub->own_ends; 0: it is not there */
 };
 
@@ -85,6 +87,12 @@ static inline struct pool *client_pool(const struct client *c)
 static inline struct client *client_of_waiter(struct pool_client *waiter)
 {
 	return (struct client *)((char *)waiter - offsetof(struct client, waiter));
+}
+
+/* It has said what it wants, and waits for others. */
+static inline bool client_is_waiting(const struct client *c)
+{
+	return c->state == CLIENT_WAITING || c->state == CLIENT_AUTH_WAIT || c->state == CLIENT_AWAIT_WELCOME;
 }
 
 static inline bool client_is_on_console(const struct client *c)

@@ -22,14 +22,6 @@
 
 static const struct log_line login_failed = {.level = LOG_LEVEL_WARNING, .kind = LOG_CONNECTION};
 
-static void free_secret(char **text)
-{
-	if (*text != NULL)
-		sys_wipe(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
-
 void client_login_free(struct client_login **login)
 {
 	struct client_login *l = *login;
@@ -44,9 +36,9 @@ void client_login_free(struct client_login **login)
 		auth_query_cancel(l->query);
 	atom_unref(&l->user);
 	atom_unref(&l->database);
-	free_secret(&l->target);
-	free_secret(&l->password);
-	free_secret(&l->looked_up);
+	sys_wipe_text(&l->target);
+	sys_wipe_text(&l->password);
+	sys_wipe_text(&l->looked_up);
 	strbuf_fini(&l->startup);
 	free(l);
 }

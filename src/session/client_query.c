@@ -19,13 +19,25 @@
 /* A longer command cannot be meant for the console. */
 #define CONSOLE_QUERY_MAX 16384
 
-static size_t bad_header(struct client *c, const uint8_t *p)
+static size_t bad_header(struct client *c, const uint8_t *p, const char *detail)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%02x%02x%02x%02x%02x", p[0], p[1], p[2], p[3], p[4]);
-	client_close_with(c, CLOSE_BAD_PACKET, text, "A message is longer than max_packet_size, or shorter than its length word.");
+	client_close_with(c, CLOSE_BAD_PACKET, text, detail);
 	return CONN_CLOSED;
+}
+
+static size_t bad_length(struct client *c, const uint8_t *p)
+{
+	return bad_header(c, p, "A message is longer than max_packet_size, or shorter than its length word.");
+}
+
+/* A server would end without a word, as if something was wrong with it. */
+static void refuse_too_long(struct request_pass *pass)
+{
+	pass_flush(pass);
+	bad_header(pass->client, pass->p + pass->pos, "No server takes a message of this type that is so long.");
 }
 
 /*
@@ -126,7 +138,7 @@ static enum verdict wait_for_answers(struct client *c)
 		return GONE;
 	}
 	c->server->prepared->is_client_waiting = true;
-	conn_pause(&c->conn);
+	hang_ups_hold_back(c);
 	return STOP;
 }
 
@@ -223,10 +235,14 @@ static bool pass_messages(struct client *c, struct request_pass *pass)
 			return true;
 		case PEEK_BAD:
 			pass_flush(pass);
-			bad_header(c, pass->p + pass->pos);
+			bad_length(c, pass->p + pass->pos);
 			return false;
 		case PEEK_OK:
 			break;
+		}
+		if (client_is_too_long(m.type, m.len)) {
+			refuse_too_long(pass);
+			return false;
 		}
 		switch (prepare(c, &m, pass)) {
 		case GONE:
@@ -259,7 +275,7 @@ size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
 	if (c->server != NULL && is_server_busy(c->server)) {
 		if (c->server->prepared != NULL)
 			c->server->prepared->is_client_waiting = true;
-		conn_pause(&c->conn);
+		hang_ups_hold_back(c);
 		return 0;
 	}
 	pass_begin(&pass, c, p, n);
@@ -270,7 +286,7 @@ size_t client_query_bytes(struct client *c, const uint8_t *p, size_t n)
 		prepared_record(c->server, &pass);
 	pass_flush(&pass);
 	/* The end of COPY data that came behind the server's ReadyForQuery is what the release waited for. */
-	if (c->server != NULL && c->remain == 0 && owed_is_clear(&c->server->owed))
+	if (c->server != NULL && c->remain == 0 && c->server->owed.n == 0 && !timeouts_rests(c->server))
 		server_settle(c->server);
 	/* During a shutdown that was the client's last transaction. */
 	return c->state == CLIENT_CLOSED ? CONN_CLOSED : pass.pos;
@@ -322,7 +338,7 @@ size_t client_console_bytes(struct client *c, const uint8_t *p, size_t n)
 	case PEEK_SHORT:
 		return 0;
 	case PEEK_BAD:
-		return bad_header(c, p);
+		return bad_length(c, p);
 	case PEEK_OK:
 		break;
 	}

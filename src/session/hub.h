@@ -26,6 +26,7 @@
 #include "session/close_reasons.h"
 #include "session/drain.h"
 #include "session/errors.h"
+#include "session/hang_ups.h"
 #include "session/memory_guard.h"
 #include "session/tls_setup.h"
 
@@ -119,6 +120,7 @@ struct hub {
 	unsigned nlogins;                /* not logged in yet */
 	struct admission admission;
 	struct memory_guard memory;
+	struct hang_ups hang_ups;
 	uint64_t last_id;
 	uint64_t last_unnamed;           /* the same for unnamed prepared statements */
 	uint64_t closes[CLOSE_REASON_COUNT]; /* of clients, by reason */

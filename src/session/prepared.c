@@ -18,6 +18,7 @@ static bool set_up_client(struct client *c)
 		free(pc);
 		return false;
 	}
+	bound_portals_init(&pc->bound, c->hub->stmts);
 	c->prepared = pc;
 	return true;
 }
@@ -58,26 +59,13 @@ bool prepared_set_up(struct client *c)
 	return false;
 }
 
-void prepared_forget_sql(struct client *c)
-{
-	struct prepared_sql *sql = &c->prepared->sql;
-
-	sql->verb = SQL_OTHER;
-	sql->alias = NULL;
-	sql->at = 0;
-	sql->shift = 0;
-	stmt_unref(c->hub->stmts, &sql->stmt);
-	atom_unref(&sql->name);
-	atom_unref(&sql->portal);
-}
-
 void prepared_client_free(struct client *c)
 {
 	struct prepared_client *pc = c->prepared;
 
 	if (pc == NULL)
 		return;
-	prepared_forget_sql(c);
+	bound_portals_drop_all(&pc->bound);
 	stmt_names_free(&pc->names);
 	free(pc);
 	c->prepared = NULL;
@@ -101,8 +89,10 @@ void prepared_note_own(struct server *s)
 		s->prepared->unnamed = 0;
 }
 
-void prepared_release(struct server *s)
+void prepared_release(struct server *s, struct client *c)
 {
+	if (c != NULL && c->prepared != NULL)
+		bound_portals_drop_all(&c->prepared->bound);
 	if (s->prepared == NULL)
 		return;
 	s->prepared->is_client_waiting = s->prepared->is_batch_open = false;

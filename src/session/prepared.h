@@ -25,26 +25,15 @@
 #include "pool/stmt_ops.h"
 #include "proto/msg.h"
 #include "proto/sql.h"
+#include "session/bound_portals.h"
 #include "session/client.h"
 #include "session/request_pass.h"
 #include "session/server.h"
 
-/* One of the statements that proto/sql knows was bound: it counts when it is executed, in the same batch. */
-struct prepared_sql {
-	enum sql_verb verb;
-	bool is_change;          /* a PREPARE of a name that is free, a DEALLOCATE of one that is there */
-	struct stmt *stmt;       /* whose name is in the text now, or */
-	const char *alias;       /* what is */
-	struct atom *name;       /* the client's */
-	uint32_t at;             /* as in struct stmt_op */
-	int32_t shift;
-	struct atom *portal;
-};
-
 /* The client's part; made with its first named statement. */
 struct prepared_client {
 	struct stmt_names *names;
-	struct prepared_sql sql;
+	struct bound_portals bound;
 	bool keeps_unnamed;      /* it has once used an unnamed statement of an earlier batch */
 };
 
@@ -129,7 +118,7 @@ static inline bool prepared_is_foreign(const struct client *c, const struct msg 
 	case 'B':
 		return prepared_binds_own_unnamed(c, m);
 	case 'E':
-		return c->prepared == NULL || c->prepared->sql.verb == SQL_OTHER;
+		return c->prepared == NULL || bound_portals_are_none(&c->prepared->bound);
 	case 'D':
 	case 'C':
 		return m->have > 0 && m->body[0] != 'S';
@@ -178,6 +167,12 @@ static inline bool prepared_may_be_all_lost(const struct msg *m)
 /* The same for one that no client gets: of what a client has left behind, or of a statement of our own. */
 void prepared_note_reply(struct server *s, const struct msg *m, uint64_t first);
 
+/* Whether its client waits until it is set up, or for answers that make certain what its next message means. */
+static inline bool prepared_has_client_wait(const struct server *s)
+{
+	return s->phase != SERVER_READY || (s->prepared != NULL && s->prepared->is_client_waiting);
+}
+
 /* Answers have come: the client goes on if it waits for them. False: the server was closed. */
 bool prepared_go_on(struct server *s);
 
@@ -225,14 +220,11 @@ bool prepared_set_up(struct client *c);
 void prepared_client_free(struct client *c);
 void prepared_server_free(struct server *s);
 
-/* A PREPARE or DEALLOCATE that was parsed is not executed in its batch. For a client that has a part. */
-void prepared_forget_sql(struct client *c);
-
 /* A statement of our own goes to the server: its unnamed one is nobody's. */
 void prepared_note_own(struct server *s);
 
-/* Another client may have the server next. */
-void prepared_release(struct server *s);
+/* Another client may have the server next. `c`: the one that has had it; NULL: it has gone. */
+void prepared_release(struct server *s, struct client *c);
 
 /* For SHOW. */
 size_t prepared_count_of_client(const struct client *c);

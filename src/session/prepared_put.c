@@ -150,6 +150,25 @@ void prepared_put_alias(struct request_pass *pass, const char *alias)
 	prepared_put_text(pass, alias, NULL, 0);
 }
 
+void prepared_put_bind_anew(struct request_pass *pass, struct slice portal, const char *alias, struct slice rest)
+{
+	const struct prepare_head h = {.portal = portal, .size = (uint32_t)portal.n + 2};
+	const struct msg m = {.type = 'B', .len = h.size + (uint32_t)rest.n};
+	struct strbuf b;
+
+	dropped(pass, STMT_OP_REPLY, 'D');
+	dropped(pass, STMT_OP_REPLY, 'C');
+	dropped(pass, STMT_OP_REPLY, 'B');
+	strbuf_init(&b);
+	prepare_out_describe(&b, 'P', portal);
+	prepare_out_close(&b, 'P', portal);
+	prepare_out_head(&b, &m, &h, slice_of(alias));
+	strbuf_add_slice(&b, rest);
+	pass->has_failed |= b.failed;
+	pass_put_slice(pass, strbuf_slice(&b));
+	strbuf_fini(&b);
+}
+
 uint64_t prepared_put_nothing(struct request_pass *pass)
 {
 	uint64_t index = prepared_put_note(pass, 'C');
@@ -325,11 +344,13 @@ enum prepared_verdict prepared_ensure(struct request_pass *pass, struct stmt *st
 
 /* ------------------------------------------------------------------ names */
 
-bool prepared_is_full(const struct client *c)
+const char *prepared_refusal(const struct client *c, size_t size)
 {
 	int64_t most = hub_settings(c->hub)->max_client_prepared_statements;
 
-	return most != 0 && (int64_t)stmt_names_count(c->prepared->names) >= most;
+	if (most != 0 && (int64_t)stmt_names_count(c->prepared->names) >= most)
+		return ALIAS_FULL;
+	return stmt_names_memory(c->prepared->names) + size > PREPARED_MEMORY_MAX ? ALIAS_LARGE : NULL;
 }
 
 struct stmt_op *prepared_put_name(struct request_pass *pass, uint64_t index, struct slice name, struct stmt *stmt)

@@ -10,12 +10,16 @@
 #define ALIAS_DROPPED STMT_NAME_PREFIX "dropped" /* the same, for one that is to be dropped */
 #define ALIAS_UNKNOWN STMT_NAME_PREFIX "unknown" /* never exists */
 #define ALIAS_FULL STMT_NAME_PREFIX "full"       /* as `taken`, for one more than max_client_prepared_statements */
+#define ALIAS_LARGE STMT_NAME_PREFIX "large"     /* the same, for more memory than PREPARED_MEMORY_MAX */
 #define ALIAS_SQL STMT_NAME_PREFIX "sql"         /* a PREPARE of ours that runs by the extended protocol */
 #define ALIAS_RUN STMT_NAME_PREFIX "run"         /* the same of the client's, and an EXECUTE and DEALLOCATE */
 #define ALIAS_PORTAL STMT_NAME_PREFIX "portal"   /* no client's portal */
 
-/* Whether a client may not give another statement a name. */
-bool prepared_is_full(const struct client *c);
+/* What the statements of one client may take, their texts with them, as if nobody else had them. */
+#define PREPARED_MEMORY_MAX ((size_t)128 * 1024 * 1024)
+
+/* What goes in the place of another statement's name, with a text so long, if the client may not have one more; or NULL. */
+const char *prepared_refusal(const struct client *c, size_t size);
 
 /* So many operations may be under way more at the end of one request than at its beginning. */
 #define PUT_OPS_MAX 64
@@ -58,6 +62,13 @@ void prepared_put_alias(struct request_pass *pass, const char *alias);
 
 /* The same with a text, in pieces. Returns the operation of the Parse, whose reply is dropped. */
 struct stmt_op *prepared_put_text(struct request_pass *pass, const char *alias, const struct slice *text, size_t n);
+
+/*
+ * A portal gets a statement of that name in the place of the one it has: an
+ * error if there is no such portal. `rest` is what stands in a Bind behind the
+ * names.
+ */
+void prepared_put_bind_anew(struct request_pass *pass, struct slice portal, const char *alias, struct slice rest);
 
 /* A message that succeeds and does nothing, for one of the client's; its reply is what `reply` says. */
 uint64_t prepared_put_nothing(struct request_pass *pass);

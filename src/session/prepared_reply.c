@@ -168,13 +168,17 @@ static struct stmt_op *op_of(struct stmt_ops *ops, uint64_t index)
 	return i < ops->n && stmt_ops_at(ops, i)->index == index ? stmt_ops_at(ops, i) : NULL;
 }
 
+static bool has_alias(const struct stmt_op *op, const char *alias)
+{
+	return op->alias != NULL && strcmp(op->alias, alias) == 0;
+}
+
 /* The server refuses the name that stands for one too many; other errors are the statement's own. */
-static bool is_one_too_many(const struct stmt_op *op, const struct msg *m)
+static bool is_refused_name(const struct msg *m)
 {
 	struct error_fields f;
 
-	return op->alias != NULL && strcmp(op->alias, ALIAS_FULL) == 0 && msg_error_fields(m, &f) &&
-	       slice_is(f.sqlstate, "42P05");
+	return msg_error_fields(m, &f) && slice_is(f.sqlstate, "42P05");
 }
 
 static void tell_full(const struct hub *hub, struct strbuf *changed)
@@ -193,12 +197,31 @@ static void tell_full(const struct hub *hub, struct strbuf *changed)
 	out_error_response(changed, 'E', &error);
 }
 
+static void tell_large(struct strbuf *changed)
+{
+	char detail[80];
+	const struct out_error error = {
+		.severity = "ERROR",
+		.sqlstate = "54000",
+		.message = "prepared statements are too long",
+		.detail = detail,
+		.hint = "Deallocate those that are not needed.",
+	};
+
+	snprintf(detail, sizeof(detail), "The prepared statements of one client may take %zu MB.", PREPARED_MEMORY_MAX >> 20);
+	out_error_response(changed, 'E', &error);
+}
+
 static bool change_error(const struct hub *hub, const struct stmt_op *op, const struct msg *m, struct strbuf *changed)
 {
 	struct prepare_error change = {.at = op->at, .shift = -op->shift};
 
-	if (is_one_too_many(op, m)) {
+	if (has_alias(op, ALIAS_FULL) && is_refused_name(m)) {
 		tell_full(hub, changed);
+		return true;
+	}
+	if (has_alias(op, ALIAS_LARGE) && is_refused_name(m)) {
+		tell_large(changed);
 		return true;
 	}
 	if (op->name == NULL || (op->alias == NULL && op->stmt == NULL))
@@ -383,12 +406,12 @@ static enum stmt_reply settle(struct server *s, const struct msg *m, uint64_t fi
 	return reply;
 }
 
-/* What parameters a statement has, which goes before its rows, was not asked for by the client. */
+/* What was asked for by us and not by the client: parameters and rows of a statement, rows of a portal. */
 static bool is_for_us(const struct server *s, uint64_t first)
 {
 	const struct stmt_op *op = op_of(&s->prepared->ops, first);
 
-	return op != NULL && op->kind == STMT_OP_SHAPE;
+	return op != NULL && op->reply == STMT_REPLY_DROP;
 }
 
 enum stmt_reply prepared_reply(struct server *s, const struct msg *m, uint64_t first, bool is_told,

@@ -13,6 +13,9 @@
 /* An unnamed Parse is waited for up to this length; a longer one passes as it comes. */
 #define UNNAMED_PARSE_MAX ((uint32_t)64 * 1024)
 
+/* The same of a Bind that may have to be sent once more. */
+#define COMMAND_BIND_MAX ((uint32_t)(BOUND_REST_MAX + 2 * BOUND_NAME_MAX))
+
 /* PostgreSQL takes names of any length, and cuts them. */
 #define HEAD_MAX ((uint32_t)4 * 1024 * 1024)
 
@@ -41,6 +44,13 @@ static bool parse_is_needed_whole(const struct client *c, const struct msg *m, c
 	       sql_is_candidate(text.p, text.n);
 }
 
+static bool binds_command(const struct client *c, const struct prepare_head *h)
+{
+	const struct stmt_named *named = c->prepared == NULL ? NULL : stmt_names_find(c->prepared->names, h->statement);
+
+	return named != NULL && named->stmt->is_command;
+}
+
 static bool is_within(const struct msg *m, uint32_t max)
 {
 	return m->len <= max;
@@ -53,12 +63,14 @@ bool prepared_can_read_part(const struct client *c, const struct msg *m)
 	if (m->type == 'Q')
 		return !is_within(m, PARSE_MAX) || !sql_is_candidate((const char *)m->body, m->have);
 	if (m->type == 'E')
-		return c->prepared == NULL || c->prepared->sql.verb == SQL_OTHER || m->have > HEAD_MAX;
+		return c->prepared == NULL || bound_portals_are_none(&c->prepared->bound) || m->have > HEAD_MAX;
 	if (!has_head(m->type))
 		return true;
 	/* Of a name without end the server may think what it likes. */
 	if (prepare_read(m, &h) == PEEK_SHORT)
 		return m->have > HEAD_MAX;
+	if (m->type == 'B')
+		return !is_within(m, COMMAND_BIND_MAX) || !binds_command(c, &h);
 	return m->type != 'P' || !is_within(m, PARSE_MAX) || !parse_is_needed_whole(c, m, &h);
 }
 
@@ -220,14 +232,16 @@ static enum prepared_verdict parse_named(struct request_pass *pass, const struct
 {
 	const struct stmt_named *named;
 	enum prepared_verdict verdict = prepared_look_up(pass, h->statement, &named);
+	const char *refusal;
 	struct stmt *stmt;
 
 	if (verdict == PREPARED_WAIT)
 		return verdict;
 	if (named != NULL && h->statement.n > 0)
 		return put_refused(pass, m, h, ALIAS_TAKEN);
-	if (h->statement.n > 0 && prepared_is_full(pass->client))
-		return put_refused(pass, m, h, ALIAS_FULL);
+	refusal = h->statement.n == 0 ? NULL : prepared_refusal(pass->client, m->len);
+	if (refusal != NULL)
+		return put_refused(pass, m, h, refusal);
 	stmt = stmt_of(pass, m, h);
 	if (stmt == NULL)
 		return PREPARED_TAKEN;
@@ -559,8 +573,6 @@ void prepared_sent_last(struct client *c)
 {
 	struct prepared_server *ps = c->server->prepared;
 
-	if (c->prepared != NULL && c->prepared->sql.verb != SQL_OTHER)
-		prepared_forget_sql(c);
 	if (ps == NULL)
 		return;
 	stmt_ops_end_batch(&ps->ops);

@@ -35,5 +35,5 @@ enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct m
 /* A Bind, of whatever statement: what its portal was before counts no more. */
 void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h);
 
-/* An Execute, of a client with a part: what was bound so in this batch counts, if it succeeds. */
+/* An Execute, of a client with a part: what was bound so counts now, if it succeeds. */
 enum prepared_verdict prepared_sql_execute(struct request_pass *pass, const struct msg *m);

@@ -104,8 +104,8 @@ static enum prepared_verdict make_way(struct request_pass *pass, const char *tex
 
 	if (verdict == PREPARED_WAIT)
 		return verdict;
-	if (sql->verb == SQL_PREPARE && named == NULL && prepared_is_full(pass->client)) {
-		*x = for_alias(ALIAS_FULL);
+	if (sql->verb == SQL_PREPARE && named == NULL && prepared_refusal(pass->client, sql->end) != NULL) {
+		*x = for_alias(prepared_refusal(pass->client, sql->end));
 		prepared_put_alias(pass, x->alias);
 		return PREPARED_FORWARD;
 	}
@@ -229,28 +229,43 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 
 /* ------------------------------------------------------------------ Bind and Execute */
 
-/* It counts when the portal is executed. */
-static void remember(struct request_pass *pass, struct slice portal, const char *text, const struct sql *sql,
-		     const struct exchange *x)
+/* What the text of a portal is sent as. */
+static void note_sent_as(struct request_pass *pass, struct bound_portal *p, const char *text, const struct sql *sql,
+			 const struct exchange *x)
 {
-	struct prepared_sql *pending = &pass->client->prepared->sql;
-
-	prepared_forget_sql(pass->client);
-	pending->verb = sql->verb;
-	pending->is_change = x->is_change;
-	pending->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
-	pending->alias = x->alias;
-	pending->name = prepared_spelling(pass, sql_name(sql));
+	p->is_change = x->is_change;
+	p->stmt = x->stmt == NULL ? NULL : stmt_ref(x->stmt);
+	p->alias = x->alias;
+	p->clients = prepared_spelling(pass, sql_name(sql));
 	if (x->name.p != NULL) {
-		pending->at = name_begins_at(text, sql);
-		pending->shift = name_shift(text, sql, x->name);
+		p->at = name_begins_at(text, sql);
+		p->shift = name_shift(text, sql, x->name);
 	}
-	pending->portal = prepared_spelling(pass, portal);
+	p->nchanges = pass->client->server->prepared->ops.nmade;
 }
 
-/* The text with the other name, as a statement of its own, and the client's message for that. */
-static void put_run(struct request_pass *pass, const struct msg *m, const struct prepare_head *h, struct slice text,
-		    const struct sql *sql, const struct exchange *x)
+/* It counts when the portal is executed. */
+static void remember(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
+		     struct stmt *command, const struct sql *sql, const struct exchange *x)
+{
+	const struct slice rest = {(const char *)m->body + h->size, m->have == m->len ? m->len - h->size : 0};
+	bool is_lost;
+	struct bound_portal *p = bound_portals_put(&pass->client->prepared->bound, h->portal, rest, &is_lost);
+
+	/* What nobody takes note of may leave more on the server than we know. */
+	if (is_lost || h->portal.n > BOUND_NAME_MAX)
+		pass->client->server->prepared->is_doubtful = true;
+	if (p == NULL) {
+		pass->has_failed |= h->portal.n <= BOUND_NAME_MAX;
+		return;
+	}
+	p->command = stmt_ref(command);
+	p->verb = sql->verb;
+	note_sent_as(pass, p, stmt_text(command).p, sql, x);
+}
+
+/* The text with the other name, as a statement of its own. */
+static void put_run(struct request_pass *pass, struct slice text, const struct sql *sql, const struct exchange *x)
 {
 	const struct slice pieces[] = {{text.p, sql->name_at},
 				       SLICE_LIT("\""),
@@ -260,7 +275,6 @@ static void put_run(struct request_pass *pass, const struct msg *m, const struct
 	struct stmt_op *op = prepared_put_text(pass, ALIAS_RUN, pieces, sizeof(pieces) / sizeof(pieces[0]));
 
 	note_spelling(pass, op, text.p, sql, x);
-	prepared_put_as(pass, m, h, ALIAS_RUN);
 }
 
 enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
@@ -277,60 +291,98 @@ enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct m
 	if (!is_for_all(sql.verb))
 		verdict = make_way(pass, text.p, &sql, &x);
 	if (verdict == PREPARED_FORWARD && m->type == 'B')
-		remember(pass, h->portal, text.p, &sql, &x);
+		remember(pass, m, h, held, &sql, &x);
 	if (verdict == PREPARED_FORWARD && x.name.p != NULL) {
-		put_run(pass, m, h, text, &sql, &x);
-		verdict = PREPARED_TAKEN;
+		put_run(pass, text, &sql, &x);
+		verdict = prepared_put_as(pass, m, h, ALIAS_RUN);
 	}
 	stmt_unref(all, &x.stmt);
 	stmt_unref(all, &held);
 	return verdict;
 }
 
-static void note_execute(struct request_pass *pass, uint64_t index)
+/*
+ * Since the portal was bound something has changed of what clients and servers
+ * have: what its text is to be sent as is found once more, and it is bound to
+ * that. PREPARED_WAIT: that hangs on what has not been answered yet.
+ */
+static enum prepared_verdict bind_anew(struct request_pass *pass, struct bound_portal *p)
 {
-	struct prepared_sql *pending = &pass->client->prepared->sql;
-	struct stmt_op *op;
+	const struct slice text = stmt_text(p->command), rest = {(const char *)p->rest, p->nrest};
+	struct exchange x = {.stmt = NULL};
+	enum prepared_verdict verdict;
+	struct sql sql;
 
-	if (is_for_all(pending->verb)) {
-		prepared_put_all_lost(pass, index);
-		return;
+	sql_read(text, &sql);
+	verdict = make_way(pass, text.p, &sql, &x);
+	if (verdict == PREPARED_FORWARD) {
+		if (x.name.p != NULL)
+			put_run(pass, text, &sql, &x);
+		else
+			prepared_put_text(pass, ALIAS_RUN, &text, 1);
+		prepared_put_bind_anew(pass, atom_slice(p->name), ALIAS_RUN, rest);
+		bound_portal_clear(&pass->client->prepared->bound, p);
+		note_sent_as(pass, p, text.p, &sql, &x);
 	}
-	op = prepared_put_op(pass, STMT_OP_REPLY, index);
-	op->stmt = pending->stmt == NULL ? NULL : stmt_ref(pending->stmt);
-	op->alias = pending->alias;
-	op->name = pending->name == NULL ? NULL : atom_ref(pending->name);
-	op->at = pending->at;
-	op->shift = pending->shift;
-	if (pending->is_change && pending->name != NULL)
-		note_change(pass, index, atom_slice(pending->name), pending->stmt, false);
+	stmt_unref(pass->client->hub->stmts, &x.stmt);
+	return verdict;
 }
 
-/* Whether what was bound to a portal counts when that is executed. */
-static bool is_pending(const struct prepared_sql *pending, struct slice portal)
+static void note_execute(struct request_pass *pass, const struct bound_portal *p)
 {
-	return pending->verb != SQL_OTHER && pending->portal != NULL && slice_eq(atom_slice(pending->portal), portal);
+	uint64_t index = owed_next(&pass->client->server->owed);
+	struct stmt_op *op = prepared_put_op(pass, STMT_OP_REPLY, index);
+
+	op->stmt = p->stmt == NULL ? NULL : stmt_ref(p->stmt);
+	op->alias = p->alias;
+	op->name = p->clients == NULL ? NULL : atom_ref(p->clients);
+	op->at = p->at;
+	op->shift = p->shift;
+	if (p->is_change && p->clients != NULL)
+		note_change(pass, index, atom_slice(p->clients), p->stmt, false);
 }
 
 void prepared_sql_rebind(struct request_pass *pass, const struct prepare_head *h)
 {
-	struct client *c = pass->client;
+	struct prepared_client *pc = pass->client->prepared;
+	struct bound_portal *p = pc == NULL ? NULL : bound_portals_find(&pc->bound, h->portal);
 
-	if (c->prepared != NULL && is_pending(&c->prepared->sql, h->portal))
-		prepared_forget_sql(c);
+	if (p != NULL)
+		bound_portals_drop(&pc->bound, p);
+}
+
+static enum prepared_verdict execute_for_all(struct request_pass *pass)
+{
+	const struct server *s = pass->client->server;
+
+	if (stmt_ops_has_earlier_changes(&s->prepared->ops))
+		return PREPARED_WAIT;
+	prepared_put_all_lost(pass, owed_next(&s->owed));
+	return PREPARED_FORWARD;
+}
+
+static enum prepared_verdict execute_for_one(struct request_pass *pass, struct bound_portal *p)
+{
+	bool is_outdated = p->nrest > 0 && p->nchanges != pass->client->server->prepared->ops.nmade;
+
+	if (is_outdated && bind_anew(pass, p) == PREPARED_WAIT)
+		return PREPARED_WAIT;
+	note_execute(pass, p);
+	return PREPARED_FORWARD;
 }
 
 enum prepared_verdict prepared_sql_execute(struct request_pass *pass, const struct msg *m)
 {
-	struct prepared_sql *pending = &pass->client->prepared->sql;
+	struct bound_portals *bound = &pass->client->prepared->bound;
 	struct cursor body = msg_cursor(m);
 	struct slice portal = cursor_string(&body);
+	struct bound_portal *p = body.bad ? NULL : bound_portals_find(bound, portal);
+	enum prepared_verdict verdict;
 
-	if (body.bad || !is_pending(pending, portal))
+	if (p == NULL)
 		return PREPARED_FORWARD;
-	if (is_for_all(pending->verb) && stmt_ops_has_earlier_changes(&pass->client->server->prepared->ops))
-		return PREPARED_WAIT;
-	note_execute(pass, owed_next(&pass->client->server->owed));
-	prepared_forget_sql(pass->client);
-	return PREPARED_FORWARD;
+	verdict = is_for_all(p->verb) ? execute_for_all(pass) : execute_for_one(pass, p);
+	if (verdict == PREPARED_FORWARD)
+		bound_portals_drop(bound, p);
+	return verdict;
 }

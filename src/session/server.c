@@ -429,6 +429,12 @@ void server_link(struct server *s, struct client *c)
 		server_task_start(s, TASK_SWITCH);
 }
 
+static bool has_to_shrink(struct pool *pool)
+{
+	pool->is_shrinking = pool->is_shrinking && pool_is_over_size(pool);
+	return pool->is_shrinking;
+}
+
 static enum server_end reason_to_close(const struct server *s)
 {
 	if (s->slot.close_needed)
@@ -437,7 +443,7 @@ static enum server_end reason_to_close(const struct server *s)
 		return SERVER_END_DATABASE_REMOVED;
 	if (s->slot.pool->is_paused && s->hub->pause != PAUSE_SUSPEND)
 		return SERVER_END_PAUSED;
-	return SERVER_END_NONE;
+	return has_to_shrink(s->slot.pool) ? SERVER_END_LIMIT_LOWERED : SERVER_END_NONE;
 }
 
 static bool needs_reset(const struct server *s)
@@ -468,7 +474,7 @@ void server_release(struct server *s)
 		conn_unpause(&c->conn);
 	}
 	conn_unpause(&s->conn);
-	prepared_release(s);
+	prepared_release(s, c);
 	s->query_at = s->xact_at = 0;
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);

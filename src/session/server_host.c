@@ -52,8 +52,11 @@ static void serve_queue(struct hub *hub, struct host *host)
 		pool_unblock(p);
 		pool_session_fill(p);
 	}
-	if (!TAILQ_EMPTY(&host->blocked))
-		host_awaited(hub, host);
+	if (TAILQ_EMPTY(&host->blocked))
+		return;
+	/* Each that waits still has no place under its bounds for a look: asked again at once it would have none either. */
+	breaker_skips_look(&host->breaker, clock_us());
+	host_awaited(hub, host);
 }
 
 static void on_wake(EV_P_ ev_timer *timer, int events)

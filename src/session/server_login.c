@@ -153,6 +153,17 @@ static struct close_error host_error(const struct server *s, const char *what, c
 	return (struct close_error){.sqlstate = "08001", .message = what, .detail = room};
 }
 
+/* Its pool opens another in its place, not at once if this one has ended soon. */
+static void try_again(struct server *s, const char *what)
+{
+	struct pool *pool = s->slot.pool;
+
+	pool_session_lost_young(pool, s->slot.connected_at);
+	server_destroy_as(s, end_of_login(s), what);
+	pool_session_share(pool);
+	pool_session_fill(pool);
+}
+
 void server_login_broken(struct server *s, const char *what, const char *why)
 {
 	char room[384];
@@ -160,9 +171,11 @@ void server_login_broken(struct server *s, const char *what, const char *why)
 
 	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
 	note_error(s, s->phase < SERVER_TLS ? ERROR_SERVER_CONNECT : ERROR_SERVER_LOGIN, &e);
-	/* Behind a good login it is no fault of the host. */
+	/* Behind a good login it is no fault of the host, nor has the server said anything: whoever may wait for it does. */
 	if (s->is_attempt)
 		fail_host(s, BREAKER_LOGIN, &e);
+	else if (s->slot.pool->settings.down_action == SERVER_DOWN_WAIT && s->replication == REPLICATION_NONE)
+		try_again(s, what);
 	else
 		refuse(s, &e, false);
 }

@@ -478,5 +478,7 @@ out:
 	flush(s, &pass);
 	if (s->prepared != NULL && !prepared_go_on(s))
 		return CONN_CLOSED;
+	if (s->owed.n == 0 && s->remain == 0 && s->client != NULL && s->replication == REPLICATION_NONE)
+		timeouts_rests(s);
 	return s->remain == 0 && ends_replication(s, &pass) ? CONN_CLOSED : pass.pos;
 }

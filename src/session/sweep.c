@@ -203,7 +203,8 @@ void sweep_close_excess(struct hub *hub)
 	uint32_t i = 0;
 
 	while ((s = slab_next(hub->servers, &i)) != NULL)
-		if (s->phase != SERVER_CLOSED && s->slot.state == POOL_SERVER_IDLE && cap_is_exceeded(s->slot.pool))
+		if (s->phase != SERVER_CLOSED && s->slot.state == POOL_SERVER_IDLE &&
+		    (cap_is_exceeded(s->slot.pool) || pool_is_over_size(s->slot.pool)))
 			server_close(s, SERVER_END_LIMIT_LOWERED);
 }
 

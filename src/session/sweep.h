@@ -44,7 +44,7 @@ void sweep_close_free_servers(struct hub *hub, const struct database *db, enum s
 /* Servers that clients have, or that work for them. NULL: of all databases. */
 unsigned sweep_busy_servers(const struct hub *hub, const struct database *db);
 
-/* Idle servers end where there are more than a bound allows that has been lowered. */
+/* Idle servers end where there are more than a bound, or their pool's size, allows that has been lowered. */
 void sweep_close_excess(struct hub *hub);
 
 /* Opens what pools want, and makes the pools of forced users that want servers even without clients. */

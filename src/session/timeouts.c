@@ -205,6 +205,17 @@ void timeouts_query_ends(struct server *s)
 	}
 }
 
+/* What the client sends next is a query that begins. */
+void timeouts_rest(struct server *s)
+{
+	const struct timeouts *t = timeouts_of(s->client->user);
+
+	if (t->idle_transaction == NULL)
+		return;
+	s->query_at = 0;
+	deadline_renew(&s->query_deadline, t->idle_transaction);
+}
+
 /* ------------------------------------------------------------------ reload */
 
 /* The list for what a server is at: a query, or waiting for the rest of a transaction. */
@@ -212,7 +223,7 @@ static struct deadline_list *list_for_now(const struct server *s, const struct t
 {
 	if (s->query_at != 0)
 		return t->query;
-	return s->status == 'I' ? NULL : t->idle_transaction;
+	return s->status == 'I' && owed_is_clear(&s->owed) ? NULL : t->idle_transaction;
 }
 
 static void renew_server(struct server *s)

@@ -5,9 +5,7 @@
 #pragma once
 #include "net/deadline.h"
 #include "session/hub.h"
-
-struct client;
-struct server;
+#include "session/server.h"
 
 struct timeouts {
 	struct deadline_list *client_idle;       /* of clients between transactions */
@@ -44,3 +42,18 @@ void timeouts_renew(struct hub *hub);
 void timeouts_query_begins(struct server *s);
 void timeouts_next_query_begins(struct server *s); /* one query is over, and it has the next one already */
 void timeouts_query_ends(struct server *s);
+
+/* For the next. */
+void timeouts_rest(struct server *s);
+
+/*
+ * For a server that has a client and owes it no answer: whether it has to be kept all the same, until the client ends
+ * what it has begun (a Sync has not come yet). That is bounded as a transaction that it leaves open.
+ */
+static inline bool timeouts_rests(struct server *s)
+{
+	if (owed_is_clear(&s->owed))
+		return false;
+	timeouts_rest(s);
+	return true;
+}

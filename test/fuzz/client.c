@@ -9,10 +9,7 @@
 #include "world/stage.h"
 
 #define INI(more)                                                                                        \
-	"[databases]\n"                                                                                  \
-	"session = host=@@ port=5432 pool_mode=session\n"                                                \
-	"transaction = host=@@ port=5432 pool_mode=transaction\n"                                        \
-	"statement = host=@@ port=5432 pool_mode=statement\n"                                            \
+	STAGE_MODES                                                                                      \
 	"[pgbouncer]\n"                                                                                  \
 	"unix_socket_dir = @@\nauth_type = any\nadmin_users = boss\ndefault_pool_size = 2\n"             \
 	"capacity_check_interval = 0\nquery_wait_timeout = 20\n" more

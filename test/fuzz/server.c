@@ -17,10 +17,7 @@ static struct conf *conf_of(void)
 	static struct conf *conf;
 
 	if (conf == NULL)
-		conf = world_conf("[databases]\n"
-				  "transaction = host=@@ port=5432 pool_mode=transaction\n"
-				  "session = host=@@ port=5432 pool_mode=session\n"
-				  "statement = host=@@ port=5432 pool_mode=statement\n"
+		conf = world_conf(STAGE_MODES
 				  "forced = host=@@ port=5432 user=ann password=secret connect_query='set up'\n"
 				  "standby = host=@@ port=5432 target_session_attrs=primary pool_mode=transaction\n"
 				  "looked_up = host=@@ port=5432 auth_user=asker\n"

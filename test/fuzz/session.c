@@ -18,10 +18,7 @@ static struct conf *conf_of(void)
 	static struct conf *conf;
 
 	if (conf == NULL)
-		conf = world_conf("[databases]\n"
-				  "transaction = host=@@ port=5432 pool_mode=transaction\n"
-				  "session = host=@@ port=5432 pool_mode=session\n"
-				  "statement = host=@@ port=5432 pool_mode=statement\n"
+		conf = world_conf(STAGE_MODES
 				  "small = host=@@ port=5432 pool_mode=transaction pool_size=1 reserve_pool=1\n"
 				  "[pgbouncer]\n"
 				  "unix_socket_dir = @@\nauth_type = any\nadmin_users = boss\ndefault_pool_size = 2\n"

@@ -13,8 +13,9 @@ import time
 
 import pytest
 
+from harness.certs import tls
 from harness.system import eventually
-from harness.wire import FakeServer, cstring, extended, flush, packet, query, sync
+from harness.wire import FakeServer, bind, cstring, execute, extended, flush, packet, parse, query, sync
 
 CLOSED = "client disconnect while server was not ready"
 ROLLED_BACK = "client gone in a transaction: rolled back"
@@ -413,6 +414,74 @@ def test_terminate_while_waiting_for_a_server(make_pooler, pg, table):
     wait_settled(pooler)
     assert table() == [0, 1, 10, 11, 12, 13, 14]
     assert pg.backends() == [backend]
+
+
+# A client that says more than can be looked at while it waits: it is not read from, and its end is noticed all the same
+
+def say_more(w):
+    """Until the pooler reads no more of it."""
+    w.send_raw(query("SELECT 'more'") * 2)
+    time.sleep(0.2)
+    w.send_raw(query("SELECT 'and more'"))
+    time.sleep(0.2)
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "TLS"])
+def test_a_client_that_says_more_while_it_waits_and_hangs_up_leaves_the_queue(make_pooler, certs, how):
+    pooler = make_pooler(default_pool_size=1, **certs.for_clients(mode="allow"))
+    w = tls(pooler.raw(), certs.client()) if how == "TLS" else pooler.raw()
+    with pooler.wire() as holder:
+        holder.query("BEGIN")
+        w.login("app", "app")
+        w.send_raw(query("SELECT 'first'"))
+        pooler.wait_pool(cl_waiting=1)
+        say_more(w)
+        vanish(w, "close" if how == "TLS" else how)
+        pooler.wait_pool(cl_waiting=0)
+        assert holder.value("SELECT 1") == "1"
+
+
+def test_a_client_that_says_more_while_it_waits_and_stays_is_served(make_pooler):
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire() as holder, pooler.wire() as w:
+        holder.query("BEGIN")
+        w.send_raw(query("SELECT 'first'"))
+        pooler.wait_pool(cl_waiting=1)
+        say_more(w)
+        time.sleep(2.5)
+        pooler.wait_pool(cl_waiting=1)
+        holder.query("COMMIT")
+        assert [w.result().value for _ in range(4)] == ["first", "more", "more", "and more"]
+
+
+def test_terminate_behind_more_that_is_said_while_waiting(make_pooler, table):
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire() as holder:
+        holder.query("BEGIN")
+        w = pooler.wire()
+        w.send_raw(query("INSERT INTO t VALUES (1)"))
+        pooler.wait_pool(cl_waiting=1)
+        say_more(w)
+        terminate(w, query("INSERT INTO t VALUES (2)"))
+        time.sleep(2.5)
+        pooler.wait_pool(cl_waiting=1)
+        holder.query("COMMIT")
+        eventually(lambda: table() == [0, 1, 2], "all of it is run")
+    wait_settled(pooler)
+
+
+def test_a_client_whose_next_message_waits_for_answers_and_that_hangs_up(make_pooler, pg):
+    """What the name means hangs on a query that takes its time; that is cancelled."""
+    pooler = make_pooler(default_pool_size=1)
+    w = pooler.wire()
+    w.send_raw(parse(SLEEP, "s") + bind((), "s") + execute() + sync())
+    wait_running(pg)
+    w.send_raw(bind((), "s") + execute() + sync())
+    time.sleep(0.2)
+    w.send_raw(bind((), "s") + execute() + sync())
+    w.close()
+    pooler.wait_pool(cl_active=0, sv_active=0)
+    wait_running(pg, n=0)
 
 
 def test_terminate_behind_a_statement_that_takes_its_time(make_pooler, pg, table):

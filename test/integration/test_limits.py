@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness.pooler import assert_error
-from harness.system import eventually
+from harness.system import eventually, free_port
 from harness.wire import FakeServer, cstring, query
 
 NAMES = ("aaa", "mmm", "zzz")
@@ -443,6 +443,42 @@ def test_a_limit_that_is_lowered_closes_idle_servers(make_pooler, pg, roles, cap
         eventually(lambda: len(pg.backends()) <= 3, "three servers", timeout=10)
 
 
+def limit_lowered(pooler):
+    return pooler.log().count("closing because: a limit on server connections was lowered")
+
+
+def test_a_pool_size_that_is_lowered_closes_idle_servers(make_pooler, pg):
+    pooler = make_pooler(default_pool_size=5)
+    open_servers(pooler, 5)
+    pooler.reload(default_pool_size=2)
+    eventually(lambda: len(pg.backends()) == 2, "two servers")
+    assert limit_lowered(pooler) == 3
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_pool_size_that_is_lowered_cuts_nothing_and_is_reached_as_servers_are_released(make_pooler, pg, mode):
+    pooler = make_pooler(default_pool_size=4, pool_mode=mode, server_fast_close=1)
+    with in_transaction(pooler, 4) as found:
+        pooler.reload(default_pool_size=2)
+        assert [w.value("SELECT 1") for w in found] == ["1"] * 4
+        for left, w in zip((3, 2, 2, 2), found):
+            assert w.query("COMMIT").error is None
+            if mode == "session":
+                w.send("X")
+            eventually(lambda left=left: len(pg.backends()) == left, f"{left} servers")
+    assert limit_lowered(pooler) == 2
+
+
+def test_a_pool_size_that_is_lowered_leaves_the_reserve_its_room(make_pooler, pg):
+    pooler = make_pooler(default_pool_size=4, reserve_pool_size=1)
+    open_servers(pooler, 4)
+    pooler.reload(default_pool_size=2)
+    eventually(lambda: len(pg.backends()) == 3, "three servers")
+    pooler.reload(default_pool_size=4)
+    open_servers(pooler, 4)
+    assert limit_lowered(pooler) == 1
+
+
 # Clients
 
 CLIENT_CAPS = {"max_client_conn": "no more connections allowed (max_client_conn)",
@@ -773,18 +809,60 @@ def test_idle_in_a_transaction_is_not_idle(make_pooler, roles):
         assert [w.query("COMMIT").tags for w in found] == [["COMMIT"]] * 2
 
 
-def test_nobody_makes_room_for_a_host_that_is_down(make_pooler, roles):
-    pooler = make_shared(make_pooler, "max_server_connections", 2, breaker_failures=1, server_login_retry=100)
-    pooler.databases["down"] = {"host": "127.0.0.1", "port": 1}
+def host_row(pooler, port):
+    return next(row for row in pooler.admin("SHOW HOSTS") if row["address"].endswith(f":{port}"))
+
+
+def seconds_to_next_try(pooler, port):
+    """Whole ones, as SHOW HOSTS has it."""
+    text = host_row(pooler, port)["next_try"]
+    return time.mktime(time.strptime(text.rsplit(" ", 1)[0], "%Y-%m-%d %H:%M:%S")) - time.time() if text else 0
+
+
+def make_with_one_down(make_pooler, **settings):
+    """A bound of two servers, and a database "down" at a port where nobody listens, who has been asked for."""
+    port = free_port()
+    pooler = make_shared(make_pooler, "max_server_connections", 2, breaker_failures=1, **settings)
+    pooler.databases["down"] = {"host": "127.0.0.1", "port": port}
     pooler.reload()
-    with in_transaction(pooler, 1, "aaa") as [w]:
+    with in_transaction(pooler, 1, "aaa"):
         assert not is_let_in(pooler, "down")  # it had room, and has failed
-        w.query("COMMIT")
+    return pooler, port
+
+
+def test_nobody_makes_room_for_a_host_that_is_down(make_pooler, roles):
+    """Its clients are refused at once, though it would be looked at twice a second whether its port is open again."""
+    pooler, port = make_with_one_down(make_pooler, server_login_retry=60)
+    eventually(lambda: not is_let_in(pooler, "down") and seconds_to_next_try(pooler, port) > 2, "a long wait",
+               timeout=90, every=0.05)
+    failures = host_row(pooler, port)["failures"]
     open_servers(pooler, 2, "aaa")
-    for _ in range(5):
-        assert not is_let_in(pooler, "down")
+    for _ in range(3):
+        assert_error(refusal(pooler, "down"), None, "57P03")
+        time.sleep(0.6)
+    # An attempt whose time has come is another matter.
+    if host_row(pooler, port)["failures"] == failures:
+        assert server_counts(pooler) == {("aaa", "app"): 2}
+        assert evictions(pooler) == 0
+
+
+def test_nobody_makes_room_for_clients_that_have_been_refused(make_pooler, roles):
+    """A host is looked after for some time for those who may come again; when one does, somebody makes room."""
+    pooler, port = make_with_one_down(make_pooler, server_login_retry=0)
+    open_servers(pooler, 2, "aaa")
+    failures = host_row(pooler, port)["failures"]
+    time.sleep(0.7)
+    assert host_row(pooler, port)["failures"] == failures
     assert server_counts(pooler) == {("aaa", "app"): 2}
-    assert evictions(pooler) == 0
+
+    def script(peer):
+        peer.read_startup()
+        peer.welcome()
+        peer.serve()
+
+    with FakeServer(script, port=port):
+        assert is_let_in(pooler, "down")
+        assert evictions(pooler) == 1
 
 
 def test_nobody_makes_room_when_another_limit_holds_all_the_same(make_pooler, pg):

@@ -1,6 +1,7 @@
 """What the memory of the running processes holds of passwords: nothing that is not needed any more."""
 
 import base64
+import contextlib
 import os
 import re
 
@@ -137,24 +138,19 @@ def test_password_over_tls_is_forgotten(make_pooler, login, certs):
     login(pooler.start(), "plain", password, sslmode="require")
 
 
-def test_password_for_pam_is_forgotten(make_pooler, login):
-    password = LONG + "Zq-password-for-pam-9934"
-    pam = Pam({"plain": password})
-    try:
-        login(make_pooler(auth_type="pam", auth_pam_confdir=pam.confdir, databases=FORCED, userlist={}), "plain",
-              password)
-    finally:
-        pam.close()
+VOUCHERS = {
+    "pam": (Pam, lambda pam: {"auth_pam_confdir": pam.confdir}),
+    "ldap": (Slapd, lambda slapd: {"auth_ldap_options": slapd.bind}),
+}
 
 
-def test_password_for_ldap_is_forgotten(make_pooler, login):
-    password = LONG + "Zq-password-for-ldap-3306"
-    slapd = Slapd({"plain": password})
-    try:
-        login(make_pooler(auth_type="ldap", auth_ldap_options=slapd.bind, databases=FORCED, userlist={}), "plain",
-              password)
-    finally:
-        slapd.close()
+@pytest.mark.parametrize("method", VOUCHERS)
+def test_password_that_others_check_is_forgotten(make_pooler, login, method):
+    """By the pooler; those who check it run in processes of their own, which end with the login."""
+    password = LONG + f"Zq-password-for-{method}-9934"
+    make_voucher, settings = VOUCHERS[method]
+    with contextlib.closing(make_voucher({"plain": password})) as voucher:
+        login(make_pooler(auth_type=method, databases=FORCED, userlist={}, **settings(voucher)), "plain", password)
 
 
 def test_password_over_http_is_forgotten(make_pooler):

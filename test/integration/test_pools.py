@@ -8,7 +8,7 @@ import pytest
 
 from harness.pooler import assert_error, in_transaction, open_servers
 from harness.system import eventually
-from harness.wire import Closed, FakeServer, cstring, query
+from harness.wire import Closed, FakeServer, cstring, packet, query, sync
 
 
 # Size
@@ -582,6 +582,43 @@ def test_max_packet_size(make_pooler):
         w.send_raw(query("SELECT '%s'" % ("x" * 20000)))
         assert w.is_closed()
     with pooler.wire() as w:
+        assert w.value("SELECT 1") == "1"
+
+
+TOO_LONG = {
+    "a query of 2 GB": b"Q\x7f\xff\xff\xff",
+    "a query of 1 GB": b"Q\x3f\xff\xff\xff",
+    "COPY data of 1 GB": b"d\x3f\xff\xff\xff",
+    "Sync": packet("S", bytes(9997)),
+    "Execute": packet("E", b"p" * 9996 + bytes(5)),
+    "Describe": packet("D", b"P" + b"p" * 20000 + bytes(1)),
+    "CopyFail": packet("f", b"x" * 20000 + bytes(1)),
+}
+
+
+@pytest.mark.parametrize("what", TOO_LONG)
+def test_a_message_that_no_server_takes_ends_its_client_and_harms_no_pool(make_pooler, pg, what):
+    """A server would end without a word: of a young one the pool would think that it is no use to open another."""
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire() as w:
+        w.send_raw(TOO_LONG[what])
+        error = w.result().error
+        assert error["C"] == "08P01" and "so long" in error["D"]
+        assert w.is_closed()
+    with pooler.wire() as w:
+        backend = w.backend()
+        with pooler.wire() as other:
+            other.send_raw(TOO_LONG[what])
+            assert other.result().error["C"] == "08P01"
+        assert w.backend() == backend
+
+
+def test_as_long_as_a_server_takes_it(make_pooler):
+    """The same from PostgreSQL and through the pooler, to the byte."""
+    pooler = make_pooler()
+    with pooler.wire() as w:
+        w.send_raw(packet("E", b"p" * 9991 + bytes(5)) + sync())
+        assert w.result().error["C"] == "34000"
         assert w.value("SELECT 1") == "1"
 
 

@@ -16,8 +16,8 @@ import pytest
 from harness.mirror import comparable
 from harness.pooler import has_sanitizers, open_servers
 from harness.system import eventually
-from harness.wire import (Closed, bind, close, copy_data, copy_done, copy_fail, cstring, describe, execute, extended,
-                          flush, packet, parse, query, sync)
+from harness.wire import (Closed, bind, close, copy_data, copy_done, copy_fail, cstring, describe, error_fields, execute,
+                          extended, flush, packet, parse, query, sync)
 
 MB = 1 << 20
 INT4, TEXT = 23, 25
@@ -445,6 +445,115 @@ def test_what_sql_does_to_names_is_done_when_it_is_executed(door):
         assert w.value("EXECUTE q") == "1"
 
 
+# Portals of PREPARE, EXECUTE and DEALLOCATE that are executed later than they are bound
+
+@pytest.mark.parametrize("order", [("p", "q"), ("q", "p")])
+def test_portals_bound_together_count_each_when_it_is_executed(door, order):
+    with door.wire() as w:
+        w.say(parse("SELECT 'kept'", "s"), parse("DEALLOCATE s", "drop"), parse("PREPARE q AS SELECT 'new'", "make"))
+        result = w.say(bind((), "drop", "p"), bind((), "make", "q"), *(execute(name) for name in order))
+        assert sorted(result.tags) == ["DEALLOCATE", "PREPARE"]
+        for _ in range(3):
+            assert w.say(run("s")).error["C"] == "26000"
+            assert w.value("EXECUTE q") == "new"
+
+
+def test_two_portals_prepare_the_same_text_by_two_names(door):
+    with door.wire() as w:
+        w.say(parse("PREPARE one AS SELECT 1", "a"), parse("PREPARE two AS SELECT 1", "b"))
+        assert w.say(bind((), "a", "p"), bind((), "b", "q"), execute("p"), execute("q")).tags == ["PREPARE"] * 2
+        for _ in range(3):
+            assert w.value("EXECUTE one") == w.value("EXECUTE two") == "1"
+
+
+@pytest.mark.parametrize("text", ["SELECT 'first'", "SELECT 'second'"])
+def test_of_two_portals_that_give_one_name_the_second_fails(door, text):
+    with door.wire() as w:
+        w.say(parse("PREPARE q AS SELECT 'first'", "a"), parse(f"PREPARE q AS {text}", "b"))
+        result = w.say(bind((), "a", "p"), bind((), "b", "q"), execute("p"), execute("q"))
+        assert (result.tags, result.error["C"]) == (["PREPARE"], "42P05")
+        assert result.error["M"] == 'prepared statement "q" already exists'
+        assert w.value("EXECUTE q") == "first"
+
+
+def test_two_portals_drop_two_names(door):
+    with door.wire() as w:
+        w.say(parse("SELECT 1", "s"), parse("SELECT 2", "t"), parse("DEALLOCATE s", "a"), parse("DEALLOCATE t", "b"))
+        assert w.say(bind((), "a", "p"), bind((), "b", "q"), execute("p"), execute("q")).tags == ["DEALLOCATE"] * 2
+        assert [w.say(run(name)).error["C"] for name in "st"] == ["26000"] * 2
+
+
+def test_of_two_portals_that_drop_one_name_the_second_fails(door):
+    with door.wire() as w:
+        w.say(parse("SELECT 1", "s"), parse("DEALLOCATE s", "a"))
+        result = w.say(bind((), "a", "p"), bind((), "a", "q"), execute("p"), execute("q"))
+        assert (result.tags, result.error["C"]) == (["DEALLOCATE"], "26000")
+        assert result.error["M"] == 'prepared statement "s" does not exist'
+
+
+def test_a_name_that_was_taken_at_bind_and_is_free_at_execute_is_given(door):
+    with door.wire() as w:
+        w.say(parse("SELECT 'old'", "s"), parse("DEALLOCATE s", "drop"), parse("PREPARE s AS SELECT 'new'", "make"))
+        result = w.say(bind((), "make", "p"), bind((), "drop", "q"), execute("q"), execute("p"))
+        assert result.tags == ["DEALLOCATE", "PREPARE"]
+        for _ in range(3):
+            assert w.value("EXECUTE s") == "new"
+
+
+def test_a_portal_of_execute_runs_what_the_name_means_by_then(door):
+    with door.wire() as w:
+        w.say(parse("SELECT 'old'", "s"), parse("EXECUTE s", "call"), parse("DEALLOCATE s", "drop"))
+        result = w.say(bind((), "call", "p"), bind((), "drop"), execute(), parse("SELECT 'new'", "s"), execute("p"))
+        assert (result.value, result.error) == ("new", None)
+        result = w.say(bind((), "call", "p"), bind((), "drop"), execute(), execute("p"))
+        assert result.error["M"] == 'prepared statement "s" does not exist'
+
+
+@pytest.mark.parametrize("text, effect", [("DEALLOCATE s", "26000"), ("PREPARE q AS SELECT 1", None)])
+def test_a_portal_bound_in_an_earlier_batch_of_its_transaction_counts(door, text, effect):
+    with door.wire() as w:
+        w.say(parse("SELECT 'kept'", "s"), parse(text, "command"))
+        w.query("BEGIN")
+        w.say(bind((), "command", "p"), parse("SELECT 'more'", "t"))
+        assert w.say(describe("P", "p"), run("t"), execute("p")).error is None
+        w.query("COMMIT")
+        for _ in range(3):
+            error = w.query("EXECUTE s" if effect else "EXECUTE q").error
+            assert (error and error["C"]) == effect
+
+
+def test_a_portal_that_is_gone_does_nothing(door):
+    with door.wire() as w:
+        w.say(parse("SELECT 'kept'", "s"), parse("DEALLOCATE s", "drop"))
+        w.query("BEGIN")
+        assert w.say(bind((), "drop", "p")).types == "2Z"
+        w.query("ROLLBACK; BEGIN")
+        result = w.say(parse("SELECT 'more'", "t"), execute("p"))
+        assert (result.error["C"], result.error["M"]) == ("34000", 'portal "p" does not exist')
+        w.query("ROLLBACK")
+        assert w.say(run("s")).value == "kept"
+
+
+def test_a_portal_of_execute_outlives_the_statement_that_has_to_go(make_switching):
+    pooler = make_switching(servers=1, max_prepared_statements=1)
+    with pooler.wire() as w:
+        w.say(parse("SELECT 'a'", "a"), parse("SELECT 'b'", "b"), parse("EXECUTE a", "call"))
+        assert w.say(bind((), "call", "p"), run("b"), execute("p")).rows == [["b"], ["a"]]
+
+
+def test_too_many_portals_at_once_harm_nobody_else(make_switching):
+    """Of so many the first are forgotten; what they leave on the server is in nobody's way."""
+    pooler = make_switching(servers=1, max_prepared_statements=200)
+    with pooler.wire() as w, pooler.wire() as other:
+        w.say(*(parse(f"PREPARE q{i} AS SELECT {i}", f"s{i}") for i in range(80)))
+        result = w.say(*(bind((), f"s{i}", f"p{i}") for i in range(80)), *(execute(f"p{i}") for i in range(80)))
+        assert result.tags == ["PREPARE"] * 80
+        assert w.value("EXECUTE q79") == "79"
+        for i in range(80):
+            assert other.query(f"PREPARE q{i} AS SELECT {i}").error is None
+            assert other.value(f"EXECUTE q{i}") == str(i)
+
+
 def test_prepared_by_sql_and_bound_by_the_protocol(door):
     with door.wire() as w:
         w.query("PREPARE q (int, text) AS SELECT $1 AS one, $2 AS two")
@@ -694,6 +803,27 @@ def test_reload_turns_it_off_and_on(make_switching):
         assert [w.say(run("s")).value for _ in range(4)] == ["new"] * 4
 
 
+def test_the_statements_of_one_client_have_so_much_room(make_switching, is_long):
+    """Texts and all; what is deallocated makes room."""
+    if not is_long:
+        pytest.skip("hundreds of megabytes")
+    pooler = make_switching(servers=1)
+
+    def text(i):
+        return f"SELECT '{'x' * (45 * MB)}{i}' <> ''"
+
+    with pooler.wire(timeout=120) as w:
+        for i in range(2):
+            assert w.say(parse(text(i), f"s{i}")).types == "1Z"
+        error = w.say(parse(text(2), "s2")).error
+        assert (error["S"], error["C"], error["M"]) == ("ERROR", "54000", "prepared statements are too long")
+        assert error["D"] == "The prepared statements of one client may take 128 MB."
+        assert w.query(f"PREPARE s3 AS {text(3)}").error["C"] == "54000"
+        assert w.say(run("s1")).value == "t"
+        w.say(close("S", "s0"))
+        assert w.say(parse(text(2), "s2")).types == "1Z"
+
+
 # Where it does not apply
 
 def server_names(w):
@@ -871,6 +1001,25 @@ def test_copy_inside_a_pipeline(door):
         for n in range(3):
             result = w.say(run("count"), run("copy"), copy_data(b"1\n2"), copy_data(b"\n"), copy_done(), run("count"))
             assert (result.types, result.rows) == ("2DC2GC2DCZ", [[str(2 * n)], [str(2 * n + 2)]])
+
+
+def test_a_message_that_would_wait_for_ever_behind_a_copy_that_failed_ends_its_client(make_pooler):
+    """
+    A Sync in the middle of COPY data is void, or, if the COPY has failed by then, answered: with more behind it nobody
+    can tell which answer is whose any more, and so what a name means that was given there.
+    """
+    pooler = make_pooler(default_pool_size=1)
+    with pooler.wire(timeout=10) as w:
+        w.query("CREATE TEMP TABLE prepared_lost (n int)")
+        w.send_raw(parse("COPY pg_temp.prepared_lost FROM STDIN") + run() + flush())
+        w.recv_until("G")
+        w.send_raw(copy_data(b"bad\n") + sync() + parse("SELECT 1", "s") + sync())
+        assert w.recv_until("E")[-1].type == "E"
+        w.send_raw(parse("SELECT 2", "t") + sync() + run("t") + sync())
+        errors = [error_fields(m.body) for m in w.drain() if m.type == "E"]
+        assert errors[-1]["D"].startswith("Too much was sent behind a COPY that has failed")
+    with pooler.wire() as w:
+        assert w.value("SELECT 1") == "1"
 
 
 @pytest.mark.parametrize("data", [[copy_data(b"bad\n"), copy_data(b"1\n") * 10, copy_done()], [copy_fail("enough")]],

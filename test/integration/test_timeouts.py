@@ -12,11 +12,10 @@ import time
 
 import pytest
 
-from harness.netns import Network, Unavailable
 from harness.pooler import assert_error, in_transaction, open_servers
 from harness.system import eventually
-from harness.wire import (Closed, FakeServer, Wire, bind, cstring, execute, extended, flush, packet, parse, query,
-                          sync)
+from harness.wire import (Closed, FakeServer, Wire, bind, cstring, error_fields, execute, extended, flush, packet,
+                          parse, query, sync)
 
 SPAN = 0.3  # of those that are to fire: "300ms" in the configuration
 LONG = 1.5  # of those that are not, with something happening every
@@ -533,6 +532,68 @@ def test_idle_transaction_timeout_counts_in_a_failed_transaction_too(make_pooler
         w.query("BEGIN")
         assert w.query("SELECT 1/0").status == "E"
         assert_fired("idle_transaction_timeout", w)
+
+
+UNFINISHED = {
+    "behind its rows": (parse("SELECT 1") + bind() + execute() + flush(), "C"),
+    "behind an error": (parse("SELEC") + flush(), "E"),
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED)
+def test_idle_transaction_timeout_counts_where_a_sync_is_missing(make_pooler, pg, what):
+    """All is answered, and only the client can end what it has begun."""
+    pooler = make_pooler(default_pool_size=1, idle_transaction_timeout="300ms", query_timeout=100)
+    said, last = UNFINISHED[what]
+    with pooler.wire() as w:
+        w.send_raw(said)
+        w.recv_until(last)
+        assert_fired("idle_transaction_timeout", w)
+    with pooler.wire() as w:
+        assert w.value("SELECT 1") == "1"
+
+
+def test_idle_transaction_timeout_counts_behind_a_copy_of_which_nobody_knows_the_end(make_pooler):
+    """A Sync amid the data of a COPY that fails: it may be answered or not."""
+    pooler = make_pooler(default_pool_size=1, idle_transaction_timeout="300ms", query_timeout=100)
+    with pooler.wire() as w:
+        w.query("CREATE TEMP TABLE unsure (n int)")
+        w.send_raw(parse("COPY pg_temp.unsure FROM STDIN") + bind() + execute() + flush())
+        w.recv_until("G")
+        w.send_raw(packet("d", b"no number\n") + sync())
+        assert w.recv_until("E")[-1].type == "E"
+        assert "25P03" in [error_fields(m.body)["C"] for m in w.drain() if m.type == "E"]
+
+
+def test_idle_transaction_timeout_begins_anew_with_each_message_before_the_sync(make_pooler):
+    pooler = make_pooler(idle_transaction_timeout=LONG)
+    with pooler.wire() as w:
+        def say():
+            w.send_raw(extended("SELECT 1") + flush())
+            w.recv_until("C")
+        busily(say)
+        w.send_raw(extended("SELECT pg_sleep(2)") + flush())
+        w.recv_until("C")
+        w.send_raw(sync())
+        assert w.recv_until("Z")[-1].body == b"I"
+
+
+def test_idle_transaction_timeout_is_counted_anew_by_a_reload_where_a_sync_is_missing(make_pooler):
+    pooler = make_pooler(idle_transaction_timeout=100)
+    with pooler.wire() as w:
+        w.send_raw(extended("SELECT 1") + flush())
+        w.recv_until("C")
+        pooler.reload(idle_transaction_timeout="300ms")
+        assert_fired("idle_transaction_timeout", w)
+
+
+def test_a_lone_flush_keeps_no_server(make_pooler):
+    pooler = make_pooler(default_pool_size=1, query_wait_timeout=5)
+    with pooler.wire() as w, pooler.wire() as other:
+        w.send_raw(flush())
+        pooler.wait_pool(sv_active=0, sv_idle=1)
+        assert other.value("SELECT 1") == "1"
+        assert w.value("SELECT 2") == "2"
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])
@@ -1172,16 +1233,6 @@ def test_a_configured_database_that_is_automatic_now_goes(make_pooler):
 
 
 # tcp_user_timeout: that it is set on the sockets of both sides is in test_sockets.py
-
-@pytest.fixture
-def network():
-    try:
-        network = Network()
-    except (Unavailable, OSError) as error:
-        pytest.skip(f"no network namespaces: {error}")
-    yield network
-    network.close()
-
 
 @contextlib.contextmanager
 def near_pooler(make_pooler, pg, network, **settings):

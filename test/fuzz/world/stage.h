@@ -8,6 +8,13 @@
 
 #define STAGE_BACKENDS 16
 
+/* The head of a configuration: a database for each pool mode. */
+#define STAGE_MODES                                             \
+	"[databases]\n"                                         \
+	"transaction = host=@@ port=5432 pool_mode=transaction\n" \
+	"session = host=@@ port=5432 pool_mode=session\n"       \
+	"statement = host=@@ port=5432 pool_mode=statement\n"
+
 struct stage {
 	struct world world;
 	struct backend backends[STAGE_BACKENDS];

@@ -137,6 +137,42 @@ static void names_and_secrets_have_a_longest_length(void **state)
 	done(&f);
 }
 
+static void a_line_that_was_put_is_read_back(void **state)
+{
+	static const char *const names[] = {"ann", "", "o\"neil", "\"", "a b", "; c", "d\r"};
+	struct strbuf lines;
+	struct fixture f;
+
+	(void)state;
+	strbuf_init(&lines);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_true(userlist_put(&lines, names[i], i % 2 == 0 ? "\"s\"" : ""));
+	f = read_text(lines.p);
+	assert_int_equal(f.problems.nerrors, 0);
+	assert_int_equal(userlist_count(f.list), sizeof(names) / sizeof(names[0]));
+	for (size_t i = 0; i < userlist_count(f.list); i++) {
+		assert_string_equal(userlist_at(f.list, i)->name, names[i]);
+		assert_string_equal(userlist_at(f.list, i)->secret, i % 2 == 0 ? "\"s\"" : "");
+	}
+	done(&f);
+	strbuf_fini(&lines);
+}
+
+static void what_no_line_can_hold_is_not_put(void **state)
+{
+	static char name[129];
+	struct strbuf lines;
+
+	(void)state;
+	memset(name, 'n', 128);
+	strbuf_init(&lines);
+	assert_false(userlist_put(&lines, "a\nb", "s"));
+	assert_false(userlist_put(&lines, "a", "s\n"));
+	assert_false(userlist_put(&lines, name, "s"));
+	assert_int_equal(lines.n, 0);
+	strbuf_fini(&lines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +183,8 @@ int main(void)
 		cmocka_unit_test(kinds_of_secrets_are_told_apart),
 		cmocka_unit_test(a_broken_scram_secret_is_a_plain_password),
 		cmocka_unit_test(names_and_secrets_have_a_longest_length),
+		cmocka_unit_test(a_line_that_was_put_is_read_back),
+		cmocka_unit_test(what_no_line_can_hold_is_not_put),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);

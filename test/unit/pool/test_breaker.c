@@ -392,6 +392,30 @@ static void a_look_longer_than_the_wait_is_followed_by_an_attempt(void **state)
 	assert_false(breaker_begins(&b, now + 20 * SECOND));
 }
 
+static void a_look_that_nobody_takes_is_put_off(void **state)
+{
+	uint64_t now = open_it(BREAKER_CONNECT);
+
+	(void)state;
+	b.backoff.retry_at = now + 10 * SECOND;
+	breaker_skips_look(&b, now + 499 * MS);
+	assert_int_equal(breaker_wakes_at(&b), now + 500 * MS);
+	breaker_skips_look(&b, now + 600 * MS);
+	assert_int_equal(breaker_wakes_at(&b), now + 1100 * MS);
+	assert_true(allows(now + 1100 * MS));
+	breaker_begins(&b, now + 1100 * MS);
+	breaker_skips_look(&b, now + 1200 * MS);
+	assert_int_equal(b.look_at, now + 1100 * MS);
+}
+
+static void where_there_are_no_looks_none_is_put_off(void **state)
+{
+	(void)state;
+	open_it(BREAKER_LOGIN);
+	breaker_skips_look(&b, b.backoff.retry_at);
+	assert_int_equal(b.look_at, 0);
+}
+
 static void who_answers_but_lets_nobody_in_is_not_looked_at(void **state)
 {
 	(void)state;
@@ -573,6 +597,8 @@ int main(void)
 		TEST(a_look_that_succeeds_closes_it),
 		TEST(a_look_that_gets_through_is_the_next_attempt),
 		TEST(a_look_longer_than_the_wait_is_followed_by_an_attempt),
+		TEST(a_look_that_nobody_takes_is_put_off),
+		TEST(where_there_are_no_looks_none_is_put_off),
 		TEST(who_answers_but_lets_nobody_in_is_not_looked_at),
 		TEST(a_look_is_none_when_the_attempt_is_due_sooner),
 		TEST(who_says_that_he_will_be_there_soon_is_not_down),

@@ -675,6 +675,90 @@ static void for_a_host_that_is_down_nobodys_server_is_closed(void **state)
 	assert_null(o.victim);
 }
 
+/* Its port refuses connections; the next try is far off, and looks come before. */
+static void be_shut(struct host *host)
+{
+	have_failures(host, 2, BREAKER_CONNECT);
+	host->breaker.backoff.retry_at = NOW + 10 * SECOND;
+}
+
+static void for_a_look_at_a_host_that_is_down_nobodys_server_is_closed(void **state)
+{
+	struct pool_server *idle;
+
+	(void)state;
+	be_shut(list[0]);
+	have_waiting();
+	caps[CAP_ALL].max = 1;
+	idle = have_server(&others[0], POOL_SERVER_IDLE);
+	assert_false(finds(NOW + SECOND));
+	assert_int_equal(o.hold, HOLD_BREAKER);
+	assert_ptr_equal(o.host, list[0]);
+	assert_null(o.victim);
+	/* Somebody may go for the attempt itself. */
+	assert_true(finds(NOW + 10 * SECOND));
+	assert_ptr_equal(o.victim, idle);
+	pool_server_leave(idle, NOW + SECOND);
+	assert_true(finds(NOW + SECOND));
+	assert_null(o.victim);
+}
+
+static void without_room_for_a_look_a_pool_is_down(void **state)
+{
+	struct pool_server *idle;
+
+	(void)state;
+	be_shut(list[0]);
+	caps[CAP_USER].max = 1;
+	idle = have_server(&others[0], POOL_SERVER_IDLE);
+	assert_true(opening_is_down(&pool, NOW + SECOND, &o));
+	assert_ptr_equal(o.host, list[0]);
+	assert_false(opening_is_down(&pool, NOW + 10 * SECOND, &o));
+	pool_server_leave(idle, NOW + SECOND);
+	assert_false(opening_is_down(&pool, NOW + SECOND, &o));
+}
+
+static void without_room_for_a_look_another_host_is_taken(void **state)
+{
+	(void)state;
+	db.nhosts = 2;
+	be_shut(list[0]);
+	have_waiting();
+	caps[CAP_DATABASE].max = 1;
+	have_server(&others[0], POOL_SERVER_IDLE);
+	assert_true(finds(NOW + SECOND));
+	assert_int_equal(o.host_index, 1);
+	assert_non_null(o.victim);
+}
+
+static void an_attempt_under_way_may_look_at_the_next_host(void **state)
+{
+	unsigned index;
+
+	(void)state;
+	db.nhosts = 2;
+	be_shut(list[1]);
+	caps[CAP_ALL].max = 1;
+	have_server(&pool, POOL_SERVER_NEW);
+	assert_true(opening_next_host(&pool, NOW + SECOND, 0, 1, &index));
+	assert_int_equal(index, 1);
+}
+
+static void for_those_who_were_sent_away_nobodys_server_is_closed(void **state)
+{
+	struct pool_server *idle;
+
+	(void)state;
+	pool.wanted_until = NOW + 15 * SECOND;
+	caps[CAP_ALL].max = 1;
+	idle = have_server(&others[0], POOL_SERVER_IDLE);
+	assert_false(finds(NOW + SECOND));
+	assert_int_equal(o.hold, HOLD_MAX_ALL);
+	pool_server_leave(idle, NOW + SECOND);
+	assert_true(finds(NOW + SECOND));
+	assert_null(o.victim);
+}
+
 /* The user's other pool has nothing to give: what is closed in the database's other pool makes no room for this one. */
 static void for_one_bound_nobodys_server_is_closed_while_another_is_in_the_way(void **state)
 {
@@ -739,6 +823,11 @@ int main(void)
 		TEST(a_server_that_has_to_rest_first_is_waited_for),
 		TEST(the_minimum_closes_nobodys_servers),
 		TEST(for_a_host_that_is_down_nobodys_server_is_closed),
+		TEST(for_a_look_at_a_host_that_is_down_nobodys_server_is_closed),
+		TEST(without_room_for_a_look_a_pool_is_down),
+		TEST(without_room_for_a_look_another_host_is_taken),
+		TEST(an_attempt_under_way_may_look_at_the_next_host),
+		TEST(for_those_who_were_sent_away_nobodys_server_is_closed),
 		TEST(for_one_bound_nobodys_server_is_closed_while_another_is_in_the_way),
 	};
 

@@ -650,6 +650,28 @@ static void a_failure_wakes_the_pool_for_its_minimum_too(void **state)
 	assert_true(wants(NOW + SECOND));
 }
 
+static void a_pool_is_over_its_size_when_that_has_been_lowered(void **state)
+{
+	(void)state;
+	pool.settings.size = 3;
+	pool.settings.reserve_size = 1;
+	have_active(4);
+	assert_false(pool_is_over_size(&pool));
+	pool.settings.size = 2;
+	assert_true(pool_is_over_size(&pool));
+	pool.settings.reserve_size = 2;
+	assert_false(pool_is_over_size(&pool));
+	pool.settings.size = 1;
+	assert_true(pool_is_over_size(&pool));
+	/* One that goes as soon as another has come. */
+	pool.nretiring = 1;
+	assert_false(pool_is_over_size(&pool));
+	pool.nretiring = 0;
+	/* No bound. */
+	pool.settings.size = 0;
+	assert_false(pool_is_over_size(&pool));
+}
+
 /* ------------------------------------------------------------------ why those who wait have to */
 
 static enum pool_hold hold(uint64_t now)
@@ -1084,6 +1106,7 @@ int main(void)
 		TEST(a_need_is_of_clients_only),
 		TEST(a_login_needs_a_server_that_is_new),
 		TEST(a_failure_wakes_the_pool_for_its_minimum_too),
+		TEST(a_pool_is_over_its_size_when_that_has_been_lowered),
 		TEST(who_does_not_wait_is_not_held),
 		TEST(what_the_pool_would_open_is_not_held_by_itself),
 		TEST(each_hold_is_told_by_its_name),

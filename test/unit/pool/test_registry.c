@@ -536,6 +536,18 @@ static void an_automatic_database_has_the_hosts_of_the_star(void **state)
 	assert_hosts("");
 }
 
+static void a_reload_keeps_what_logins_have_told_of_a_databases_hosts(void **state)
+{
+	(void)state;
+	open_with("[databases]\nshop = host=h1,h2\nbooks = host=h2\n[pgbouncer]\n");
+	database("shop")->read_only_until[1] = 4711;
+	reload("[databases]\nshop = host=h3,h2,h1\nbooks = host=h2\n[pgbouncer]\n");
+	assert_int_equal(database("shop")->read_only_until[0], 0);
+	assert_int_equal(database("shop")->read_only_until[1], 4711);
+	assert_int_equal(database("shop")->read_only_until[2], 0);
+	assert_int_equal(database("books")->read_only_until[0], 0);
+}
+
 static void a_reload_keeps_hosts_that_are_still_named(void **state)
 {
 	struct host *host;
@@ -1029,6 +1041,7 @@ int main(void)
 		TEST(a_database_has_the_hosts_of_its_entry_in_their_order),
 		TEST(databases_that_name_the_same_host_share_it),
 		TEST(an_automatic_database_has_the_hosts_of_the_star),
+		TEST(a_reload_keeps_what_logins_have_told_of_a_databases_hosts),
 		TEST(a_reload_keeps_hosts_that_are_still_named),
 		TEST(a_host_that_a_server_is_connected_to_stays_until_that_ends),
 		TEST(the_place_in_a_list_that_became_shorter_is_in_it),

@@ -101,8 +101,18 @@ static void without_a_sync_the_server_is_not_free(void **state)
 	assert_never_clear_behind(">P");
 	assert_never_clear_behind(">P <1");
 	assert_never_clear_behind(">PBDEH <12TC");
-	assert_never_clear_behind(">H");
 	assert_clear_only_at_the_end_of(">PDH <1tT >BES <2CZ");
+}
+
+/* The server has nothing begun for it, and answers nothing. */
+static void a_flush_alone_leaves_the_server_free(void **state)
+{
+	(void)state;
+	play(">H");
+	assert_true(owed_is_clear(&owed));
+	assert_clear_only_at_the_end_of(">QH <CZ");
+	assert_clear_only_at_the_end_of(">SH <Z");
+	assert_never_clear_behind(">PH <1");
 }
 
 static void an_error_skips_what_was_sent_before_the_next_sync(void **state)
@@ -503,7 +513,7 @@ static void server_takes(struct server *s, char type)
 static bool is_really_free(const struct server *s)
 {
 	for (unsigned i = 0; i < s->in.n; i++)
-		if (strchr("dcf", s->in.items[(s->in.head + i) % QUEUE]) == NULL)
+		if (strchr("dcfH", s->in.items[(s->in.head + i) % QUEUE]) == NULL)
 			return false;
 	return s->out.n == 0 && !s->is_skipping && s->copying == 0;
 }
@@ -576,6 +586,7 @@ int main(void)
 		TEST(a_query_is_answered_by_ready_for_query),
 		TEST(the_extended_protocol_is_over_with_the_answer_to_sync),
 		TEST(without_a_sync_the_server_is_not_free),
+		TEST(a_flush_alone_leaves_the_server_free),
 		TEST(an_error_skips_what_was_sent_before_the_next_sync),
 		TEST(an_error_skips_queries_before_the_next_sync_too),
 		TEST(what_is_sent_while_the_server_skips_is_not_owed),

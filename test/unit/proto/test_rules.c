@@ -51,6 +51,28 @@ static void anything_else_from_a_client_is_rejected(void **state)
 	assert_int_equal(client_rule('\0'), REQUEST_REJECT);
 }
 
+static void what_is_run_or_stored_may_have_a_gigabyte(void **state)
+{
+	(void)state;
+	for (const char *type = "QPBFd"; *type != '\0'; type++) {
+		assert_false(client_is_too_long(*type, REQUEST_SMALL_MAX));
+		assert_false(client_is_too_long(*type, REQUEST_LARGE_MAX - 4));
+		assert_true(client_is_too_long(*type, REQUEST_LARGE_MAX - 3));
+		assert_true(client_is_too_long(*type, UINT32_MAX));
+	}
+}
+
+static void anything_else_has_to_be_short(void **state)
+{
+	(void)state;
+	for (const char *type = "DECHScfX"; *type != '\0'; type++) {
+		assert_false(client_is_too_long(*type, 0));
+		assert_false(client_is_too_long(*type, REQUEST_SMALL_MAX - 4));
+		assert_true(client_is_too_long(*type, REQUEST_SMALL_MAX - 3));
+		assert_true(client_is_too_long(*type, UINT32_MAX));
+	}
+}
+
 static void every_reply_of_a_server_at_work_is_known(void **state)
 {
 	(void)state;
@@ -78,6 +100,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_asks_for_an_answer_needs_a_server),
 		cmocka_unit_test(copy_data_alone_needs_no_server),
+		cmocka_unit_test(what_is_run_or_stored_may_have_a_gigabyte),
+		cmocka_unit_test(anything_else_has_to_be_short),
 		cmocka_unit_test(terminate_is_never_forwarded),
 		cmocka_unit_test(anything_else_from_a_client_is_rejected),
 		cmocka_unit_test(every_reply_of_a_server_at_work_is_known),

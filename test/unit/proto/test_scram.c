@@ -457,7 +457,7 @@ static void a_hostile_challenge_is_refused(void **state)
 		"r=" CLIENT_NONCE "x,s=,i=1", "r=" CLIENT_NONCE "x,s=AAA,i=1", "r=" CLIENT_NONCE "x,s=A AA,i=1",
 		"r=" CLIENT_NONCE "x,s====,i=1", "r=" CLIENT_NONCE "x,s=A=AA,i=1",
 		"r=" CLIENT_NONCE "x,s=AAAA,i=0", "r=" CLIENT_NONCE "x,s=AAAA,i=-1", "r=" CLIENT_NONCE "x,s=AAAA,i=1x",
-		"r=" CLIENT_NONCE "x,s=AAAA,i=1000001", "r=" CLIENT_NONCE "x,s=AAAA,i=99999999999999999999",
+		"r=" CLIENT_NONCE "x,s=AAAA,i=2147483648", "r=" CLIENT_NONCE "x,s=AAAA,i=99999999999999999999",
 		"m=x,r=" CLIENT_NONCE "x,s=AAAA,i=1", "r=" CLIENT_NONCE "x,s=AAAA,i=1,", "r=" CLIENT_NONCE "\t,s=AAAA,i=1",
 	};
 	struct scram_client c;
@@ -468,8 +468,19 @@ static void a_hostile_challenge_is_refused(void **state)
 		assert_int_equal(scram_client_challenge(&c, slice_of(malformed[i])), SCRAM_MALFORMED);
 		scram_client_fini(&c);
 	}
+}
+
+static void a_challenge_that_would_take_long_is_refused(void **state)
+{
+	struct scram_client c;
+
+	(void)state;
 	init_client(&c);
-	assert_int_equal(scram_client_challenge(&c, SLICE_LIT("r=" CLIENT_NONCE "x,s=AAAA,i=1000000,x=y")), SCRAM_OK);
+	assert_int_equal(scram_client_challenge(&c, SLICE_LIT("r=" CLIENT_NONCE "x,s=AAAA,i=100000,x=y")), SCRAM_OK);
+	scram_client_fini(&c);
+	init_client(&c);
+	assert_int_equal(scram_client_challenge(&c, SLICE_LIT("r=" CLIENT_NONCE "x,s=AAAA,i=100001,x=y")), SCRAM_TOO_COSTLY);
+	assert_int_equal(scram_client_challenge(&c, SLICE_LIT("r=" CLIENT_NONCE "x,s=AAAA,i=2147483647")), SCRAM_TOO_COSTLY);
 	scram_client_fini(&c);
 }
 
@@ -572,6 +583,7 @@ int main(void)
 		TEST(the_client_makes_the_known_messages),
 		TEST(the_client_binds_as_it_is_told),
 		TEST(a_hostile_challenge_is_refused),
+		TEST(a_challenge_that_would_take_long_is_refused),
 		TEST(both_roles_understand_each_other),
 		TEST(no_truncation_is_taken_for_the_whole),
 	};
