@@ -2,6 +2,11 @@
 
 #include <ctype.h>
 #include <regex.h>
+#include <stdlib.h>
+
+/* For an expression of a byte regcomp() takes less than this. */
+#define ROOM_FOR_BYTE ((size_t)1024)
+#define ROOM_FOR_ANY ((size_t)65536)
 
 struct pattern {
 	regex_t compiled;
@@ -139,12 +144,25 @@ static void translate(struct translation *t)
 		t->error = "out of memory";
 }
 
+/* regcomp() of glibc frees some of its tables twice when there is no memory to enlarge them: it is to have enough. */
+static bool is_room_for(const char *expression)
+{
+	/* Volatile: else the compiler takes it for had. */
+	void *volatile room = malloc(ROOM_FOR_ANY + ROOM_FOR_BYTE * strlen(expression));
+
+	free(room);
+	return room != NULL;
+}
+
 /* The C library's own words for what is wrong, or NULL. */
 static const char *compile(struct pattern *p, const char *expression, struct arena *arena)
 {
-	int failure = regcomp(&p->compiled, expression, REG_EXTENDED);
 	char text[128];
+	int failure;
 
+	if (!is_room_for(expression))
+		return "out of memory";
+	failure = regcomp(&p->compiled, expression, REG_EXTENDED);
 	if (failure == 0)
 		return NULL;
 	regerror(failure, &p->compiled, text, sizeof(text));

@@ -53,6 +53,14 @@ static void set_broken(struct conn *c)
 	update_watch(c);
 }
 
+/* What is no error of the socket's the reading side does not find: it finds the end, then. */
+static void fail_write(struct conn *c)
+{
+	if (errno == EPROTO)
+		shutdown(c->io.fd, SHUT_RDWR);
+	set_broken(c);
+}
+
 static void return_kept(struct conn *c)
 {
 	if (c->brings_secret && c->in != NULL)
@@ -268,7 +276,7 @@ static void write_waiting(struct conn *c)
 
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
-			set_broken(c);
+			fail_write(c);
 		return;
 	}
 	b->start += (uint32_t)n;
@@ -371,7 +379,7 @@ void conn_write(struct conn *c, const void *p, size_t n)
 			return;
 		if (done < 0) {
 			if (errno != EAGAIN && errno != EINTR) {
-				set_broken(c);
+				fail_write(c);
 				return;
 			}
 			done = 0;

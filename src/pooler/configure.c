@@ -109,9 +109,12 @@ struct conf *pooler_load(const char *file, const struct pooler_options *options,
 static void blame(const struct conf *conf, struct slice error, struct conf_problems *problems)
 {
 	struct conf_place at = {conf->s.conffile, 0};
-	struct slice name = error;
 	enum setting_id id;
+	struct slice name;
 
+	if (error.n == 0)
+		error = SLICE_LIT("out of memory");
+	name = error;
 	name.n = strcspn(name.p, ": ");
 	if (setting_find(name, &id))
 		at = conf_origin(conf, id);

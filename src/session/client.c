@@ -219,7 +219,7 @@ static void on_client_hello(struct conn *conn)
 	struct client *c = (struct client *)conn;
 
 	c->is_direct_tls = true;
-	client_start_tls(c);
+	client_start_tls(c, SLICE_LIT(""));
 }
 
 static void on_secured(struct conn *conn)

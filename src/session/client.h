@@ -126,8 +126,11 @@ void client_bound_login_wait(struct client *c);
 struct pool_session;
 void client_set_up_deadlines(struct pool_session *ps);
 
-/* A connection that begins with a TLS handshake, and one whose handshake is done. (client_startup.c) */
-void client_start_tls(struct client *c);
+/*
+ * A connection that is about to begin a TLS handshake, with what it has to be answered in the clear, or "", and one whose
+ * handshake is done. (client_startup.c)
+ */
+void client_start_tls(struct client *c, struct slice answer);
 void client_secured(struct client *c);
 
 /* How the connection is encrypted: "no", or version/cipher/curve. */

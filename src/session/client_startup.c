@@ -286,14 +286,16 @@ void client_describe_tls(const struct client *c, struct strbuf *text)
 		tls_describe(c->conn.tls, text);
 }
 
-void client_start_tls(struct client *c)
+void client_start_tls(struct client *c, struct slice answer)
 {
 	SSL *tls = tls_accept_new(c->hub->tls.clients, conn_fd(&c->conn));
 
-	if (tls == NULL)
+	if (tls == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
-	else
-		conn_start_tls(&c->conn, tls);
+		return;
+	}
+	conn_write(&c->conn, answer.p, answer.n);
+	conn_start_tls(&c->conn, tls);
 }
 
 void client_secured(struct client *c)
@@ -317,9 +319,10 @@ static size_t answer_request(struct client *c, const struct startup *s, size_t n
 		client_close_with(c, CLOSE_BAD_STARTUP, "too many requests for encryption", NULL);
 		return CONN_CLOSED;
 	}
-	conn_write(&c->conn, accept ? "S" : "N", 1);
 	if (accept)
-		client_start_tls(c);
+		client_start_tls(c, SLICE_LIT("S"));
+	else
+		conn_write(&c->conn, "N", 1);
 	return c->state == CLIENT_CLOSED ? CONN_CLOSED : s->size;
 }
 

@@ -99,17 +99,20 @@ void host_session_free(struct host *host)
 	host->session = NULL;
 }
 
-void host_awaited(struct hub *hub, struct host *host)
+bool host_awaited(struct hub *hub, struct host *host)
 {
 	struct host_session *hs = host_session(hub, host);
 	uint64_t now = clock_us(), at = breaker_wakes_at(&host->breaker);
 
-	if (hs == NULL || at == 0)
-		return;
+	if (hs == NULL)
+		return false;
+	if (at == 0)
+		return true;
 	ev_timer_stop(hub->loop->ev, &hs->wake);
 	ev_now_update(hub->loop->ev);
 	ev_timer_set(&hs->wake, at > now ? (double)(at - now) / CLOCK_SECOND : 0, 0.);
 	ev_timer_start(hub->loop->ev, &hs->wake);
+	return true;
 }
 
 /* ------------------------------------------------------------------ attempts */

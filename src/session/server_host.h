@@ -36,5 +36,8 @@ void server_host_note_parameter(struct server *s, struct slice name, struct slic
  */
 void host_set_role(struct hub *hub, struct host *host, enum host_role_kind role, bool is_read_only);
 
-/* A pool waits in host->blocked: it is looked at again when the host may be connected to. */
-void host_awaited(struct hub *hub, struct host *host);
+/*
+ * A pool waits in host->blocked: it is looked at again when the host may be connected to. False: out of memory, the pool
+ * has to look for itself.
+ */
+bool host_awaited(struct hub *hub, struct host *host);

@@ -107,7 +107,8 @@ static void wait_for(struct pool *pool, const struct opening *o)
 		set_wake(ps, o->again_at);
 	} else if (o->host != NULL) {
 		pool_block(pool, &o->host->blocked);
-		host_awaited(ps->hub, o->host);
+		if (!host_awaited(ps->hub, o->host))
+			set_wake(ps, clock_us() + CLOCK_SECOND);
 	} else if (o->hold == HOLD_NO_HOST) {
 		pool_block(pool, hosts_unsuited(registry_hosts(ps->hub->registry)));
 	} else {

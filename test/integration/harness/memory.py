@@ -1,5 +1,6 @@
 """A pooler whose memory runs out when a test says so: c/failing_malloc.c in its process, and the file they share."""
 
+import collections
 import mmap
 import os
 import struct
@@ -7,6 +8,8 @@ import struct
 from .system import give_away, run
 
 SOURCE = os.path.join(os.path.dirname(__file__), "..", "c", "failing_malloc.c")
+
+Count = collections.namedtuple("Count", "counted failed")
 
 ORDER = struct.Struct("=6q")  # struct order
 
@@ -41,7 +44,7 @@ class FailingMalloc:
     def end(self):
         """No more. How many were counted, and how many have failed."""
         self.order[:8] = bytes(8)
-        return ORDER.unpack(self.order[:])[4:]
+        return Count(*ORDER.unpack(self.order[:])[4:])
 
     def close(self):
         self.order.close()
