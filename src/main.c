@@ -1,7 +1,6 @@
 /*
  * The command line: what to do, and with which configuration.
  */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,9 @@
 #include "base/sys.h"
 #include "capacity_check.h"
 #include "conf/conf.h"
-#include "pooler.h"
+#include "conf/differences.h"
+#include "options.h"
+#include "pooler/pooler.h"
 #include "process/daemon.h"
 #include "process/notify.h"
 #include "process/takeover.h"
@@ -36,34 +37,6 @@ struct arguments {
 	struct pooler_options pooler;
 };
 
-static const char usage_text[] =
-	"Usage: %s [OPTION]... CONFIG_FILE\n"
-	"  or:  pgsluice top [OPTION]... [CONNINFO]\n"
-	"Pools connections to PostgreSQL servers. As top (pgsluice top --help) shows how those of a pooler do.\n"
-	"\n"
-	"  -c NAME=VALUE        set a parameter, whatever the file says (may be repeated)\n"
-	"      --capacity       ask the servers for their connection slots, print whether pools fit, and exit:\n"
-	"                       0 they do, 1 there is a warning, 2 a server could not be asked\n"
-	"      --check          load CONFIG_FILE and what it names, print what is wrong, and exit\n"
-	"  -d, --daemon         run in the background (needs pidfile)\n"
-	"  -q, --quiet          log nothing to standard error\n"
-	"  -R, --reboot, --takeover\n"
-	"                       take the place of the running process: its listening sockets and its pid file\n"
-	"  -u, --user=USERNAME  become this user\n"
-	"  -v, --verbose        log more; twice for most\n"
-	"  -V, --version        show the version\n"
-	"  -h, --help           show this help\n";
-
-static const struct option long_options[] = {
-	{"capacity", no_argument, NULL, 'P'},
-	{"check", no_argument, NULL, 'C'},     {"daemon", no_argument, NULL, 'd'},
-	{"quiet", no_argument, NULL, 'q'},     {"reboot", no_argument, NULL, 'R'},
-	{"takeover", no_argument, NULL, 'R'},
-	{"user", required_argument, NULL, 'u'}, {"verbose", no_argument, NULL, 'v'},
-	{"version", no_argument, NULL, 'V'},   {"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
-};
-
 static void print_version(void)
 {
 	printf("%s\n", POOLER_VERSION_TEXT);
@@ -73,6 +46,15 @@ static void print_version(void)
 	printf("http: libmicrohttpd %s\n", MHD_get_version());
 	if (notify_library() != NULL)
 		printf("systemd: %s\n", notify_library());
+}
+
+static void print_settings(void)
+{
+	for (size_t i = 0; i < SETTING_COUNT; i++) {
+		const struct setting_info *info = setting_info(setting_by_rank(i));
+
+		printf("%s = %s\n", info->name, info->default_text);
+	}
 }
 
 /* `name=value`, cut in place. */
@@ -100,10 +82,10 @@ static enum way take_option(struct arguments *a, int option, const char *program
 	switch (option) {
 	case 'c':
 		return take_assignment(a, optarg) ? WAY_RUN : WAY_WRONG;
-	case 'C':
+	case OPTION_CHECK:
 		a->check = true;
 		return WAY_RUN;
-	case 'P':
+	case OPTION_CAPACITY:
 		a->capacity = true;
 		return WAY_RUN;
 	case 'd':
@@ -115,6 +97,9 @@ static enum way take_option(struct arguments *a, int option, const char *program
 	case 'R':
 		a->takes_over = true;
 		return WAY_RUN;
+	case OPTION_SETTINGS:
+		print_settings();
+		return WAY_DONE;
 	case 'u':
 		a->user = optarg;
 		return WAY_RUN;
@@ -125,7 +110,7 @@ static enum way take_option(struct arguments *a, int option, const char *program
 		print_version();
 		return WAY_DONE;
 	case 'h':
-		printf(usage_text, program);
+		options_print_usage(program, stdout);
 		return WAY_DONE;
 	default:
 		fprintf(stderr, "Try \"%s --help\" for more information.\n", program);
@@ -135,11 +120,13 @@ static enum way take_option(struct arguments *a, int option, const char *program
 
 static enum way take_arguments(struct arguments *a, int argc, char **argv)
 {
+	struct options_getopt forms;
 	enum way way = WAY_RUN;
 	int option;
 
+	options_for_getopt(&forms);
 	a->pooler.assignments = a->assignments;
-	while (way == WAY_RUN && (option = getopt_long(argc, argv, "c:dqRu:vVh", long_options, NULL)) != -1)
+	while (way == WAY_RUN && (option = getopt_long(argc, argv, forms.letters, forms.names, NULL)) != -1)
 		way = take_option(a, option, argv[0]);
 	if (way != WAY_RUN)
 		return way;
@@ -158,10 +145,14 @@ static struct conf *load(const struct arguments *a)
 
 	conf_problems_init(&problems);
 	conf = pooler_load(a->file, &a->pooler, &problems);
-	if (a->check && conf != NULL)
+	if (a->check && conf != NULL) {
 		pooler_check_tls(conf, &problems);
+		differences_tell(conf, a->file, &problems);
+	}
 	if (problems.nwarnings > 0 && !a->pooler.quiet)
 		fputs(problems.warnings.p, stderr);
+	if (problems.nerrors == 0 && problems.notes.n > 0 && !a->pooler.quiet)
+		fputs(problems.notes.p, stdout);
 	if (problems.nerrors > 0)
 		fputs(problems.errors.p, stderr);
 	if (problems.nerrors > 0)

@@ -77,7 +77,6 @@ static void list_tables(struct strbuf *out)
 }
 
 static void print_usage(struct strbuf *out);
-static const struct table table_commands;
 
 static bool show_help(const struct request *rq)
 {
@@ -255,7 +254,7 @@ static bool commands_rows(const struct report *r, struct row_sink *sink)
 	tell_show(sink, "HELP", ANYONE, "How the console is used, as a notice.");
 	tell_show(sink, "COMMANDS", ANYONE, "This table.");
 	for (size_t i = 0; i < TABLE_COUNT; i++)
-		tell_show(sink, tables[i]->name, tables[i]->is_for_admins ? ADMIN : ANYONE, "A table.");
+		tell_show(sink, tables[i]->name, tables[i]->is_for_admins ? ADMIN : ANYONE, table_help[i]);
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (is_listed(&commands[i]))
 			tell_command(sink, &commands[i]);
@@ -263,7 +262,7 @@ static bool commands_rows(const struct report *r, struct row_sink *sink)
 }
 
 static const struct column commands_columns[] = {COMMANDS_COLUMNS(TABLE_COLUMN)};
-static const struct table table_commands = TABLE("COMMANDS", commands_columns, commands_rows);
+const struct table table_commands = TABLE("COMMANDS", commands_columns, commands_rows);
 
 static void print_usage(struct strbuf *out)
 {

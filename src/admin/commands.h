@@ -48,6 +48,9 @@ struct request {
 	struct strbuf *out;
 };
 
+/* SHOW COMMANDS: what there is, for people. Its rows are the same for every report, NULL too. */
+extern const struct table table_commands;
+
 /* Answers a STATEMENT_COMMAND, or one of SET. False: nothing was answered, and nothing is to follow, or not yet. */
 bool command_run(const struct request *rq);
 

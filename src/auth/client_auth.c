@@ -31,14 +31,6 @@ struct client_auth {
 	struct auth_error error;
 };
 
-static void wipe_text(char *s)
-{
-	if (s == NULL)
-		return;
-	sys_wipe(s, strlen(s));
-	free(s);
-}
-
 static enum auth_step fail(struct client_auth *a, const char *sqlstate, const char *text)
 {
 	a->state = DONE;
@@ -172,8 +164,8 @@ void client_auth_free(struct client_auth **auth)
 	if (a == NULL)
 		return;
 	free(a->user);
-	wipe_text(a->secret);
-	wipe_text(a->password);
+	sys_wipe_text(&a->secret);
+	sys_wipe_text(&a->password);
 	scram_keys_fini(&a->verifier);
 	strbuf_fini(&a->channel_binding);
 	scram_server_fini(&a->scram);

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
 #include <openssl/rand.h>
 
 #include "base/digest.h"
 #include "base/hash.h"
+#include "base/sys.h"
 
 struct entry {
 	uint8_t digest[DIGEST_SHA256_SIZE];
@@ -36,7 +36,7 @@ struct keycache *keycache_new(size_t max_entries)
 static void remove_entry(struct keycache *cache, struct entry *e)
 {
 	HASH_DEL(cache->entries, e);
-	OPENSSL_cleanse(e, sizeof(*e));
+	sys_wipe(e, sizeof(*e));
 	free(e);
 }
 
@@ -49,7 +49,7 @@ void keycache_free(struct keycache **cache)
 		return;
 	while (c->entries != NULL)
 		remove_entry(c, c->entries);
-	OPENSSL_cleanse(c, sizeof(*c));
+	sys_wipe(c, sizeof(*c));
 	free(c);
 }
 
@@ -74,7 +74,7 @@ static bool insert(struct keycache *cache, struct entry *e)
 	HASH_ADD(hh, cache->entries, digest, DIGEST_SHA256_SIZE, e);
 	if (HASH_HAS(e))
 		return true;
-	OPENSSL_cleanse(e, sizeof(*e));
+	sys_wipe(e, sizeof(*e));
 	free(e);
 	return false;
 }

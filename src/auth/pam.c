@@ -21,11 +21,8 @@ struct talk {
 
 static void free_replies(struct pam_response *replies, int n)
 {
-	for (int i = 0; i < n; i++) {
-		if (replies[i].resp != NULL)
-			sys_wipe(replies[i].resp, strlen(replies[i].resp));
-		free(replies[i].resp);
-	}
+	for (int i = 0; i < n; i++)
+		sys_wipe_text(&replies[i].resp);
 	free(replies);
 }
 

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
-
 #include "auth/md5.h"
+#include "base/sys.h"
 #include "proto/out.h"
 
 /* What was sent last. */
@@ -58,12 +57,10 @@ void server_auth_free(struct server_auth **auth)
 	if (a == NULL)
 		return;
 	free(a->user);
-	if (a->secret != NULL)
-		OPENSSL_cleanse(a->secret, strlen(a->secret));
-	free(a->secret);
+	sys_wipe_text(&a->secret);
 	strbuf_fini(&a->channel_binding);
 	scram_client_fini(&a->scram);
-	OPENSSL_cleanse(a, sizeof(*a));
+	sys_wipe(a, sizeof(*a));
 	free(a);
 }
 
@@ -130,7 +127,7 @@ static enum auth_step on_ask_md5(struct server_auth *a, struct slice salt, struc
 		secret = hashed;
 	}
 	ok = ok && md5_response(secret, (const uint8_t *)salt.p, response);
-	OPENSSL_cleanse(hashed, sizeof(hashed));
+	sys_wipe(hashed, sizeof(hashed));
 	if (!ok)
 		return fail(a, "28000", "server asks for md5 authentication, but MD5 is not available");
 	out_password(out, slice_of(response));

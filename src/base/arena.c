@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/attempt.h"
+
 #define BLOCK_SIZE 16384
 
 struct block {
@@ -17,20 +19,27 @@ struct block {
 struct arena {
 	struct block *blocks;    /* the first one is the one being filled */
 	size_t size;
+	struct guard guard;
 };
 
 static void *must(void *p)
 {
-	if (p == NULL) {
-		fputs("out of memory\n", stderr);
-		abort();
-	}
+	if (p == NULL)
+		attempt_give_up();
 	return p;
+}
+
+static void undo_arena(void *a)
+{
+	arena_free(a);
 }
 
 struct arena *arena_new(void)
 {
-	return must(calloc(1, sizeof(struct arena)));
+	struct arena *a = must(calloc(1, sizeof(struct arena)));
+
+	guard_set(&a->guard, undo_arena, a);
+	return a;
 }
 
 void arena_free(struct arena *a)
@@ -39,6 +48,7 @@ void arena_free(struct arena *a)
 
 	if (a == NULL)
 		return;
+	guard_lift(&a->guard);
 	for (b = a->blocks; b != NULL; b = next) {
 		next = b->next;
 		explicit_bzero(b->data, b->used);    /* there may have been passwords in it */

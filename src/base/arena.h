@@ -1,7 +1,9 @@
 /*
  * An arena: many small allocations that live and die together, as those of a
- * configuration snapshot do. Running out of memory ends the program: arenas
- * are filled at start and at reload, never on behalf of a client.
+ * configuration snapshot do. Without memory the attempt is given up in which
+ * they are filled, and the arenas that were made in it are freed; outside of
+ * attempts that ends the program (base/attempt.h). Arenas are filled at start
+ * and at reload, never on behalf of a client.
  */
 #pragma once
 #include <stddef.h>

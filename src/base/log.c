@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_sink.h"
+#include "base/log_syslog.h"
 #include "base/log_thin.h"
 #include "base/str.h"
 
@@ -18,49 +18,32 @@
 #define ROOM_BYTES (6 * LINE_MAX_BYTES + 16 * (6 * LOG_LINE_TEXT_MAX + 64))
 
 static struct {
-	int fd;                  /* of the log file, -1 none */
+	struct log_sink file, err;
+	struct log_syslog system;
 	bool syslog;
 	bool quiet;
 	int verbose;
-	char ident[64];          /* openlog() keeps the pointer */
 	enum log_format format;
 	void (*wake)(void *arg, uint64_t at);
 	void *wake_arg;
 	uint64_t wake_at;        /* 0: it has not been told, or log_flush_due() has come since */
-} state = {.fd = -1};
+} state = {
+	.file = {.name = "logfile", .fd = -1},
+	.err = {.name = "standard error", .fd = STDERR_FILENO},
+	.system.sink = {.name = "syslog", .fd = -1},
+};
 
 static void put_line(const struct log_line *line, const char *message);
 
 static struct log_thin thin = {.say = put_line};
-
-static const int priorities[] = {
-	[LOG_LEVEL_FATAL] = LOG_CRIT, [LOG_LEVEL_ERROR] = LOG_ERR,   [LOG_LEVEL_WARNING] = LOG_WARNING,
-	[LOG_LEVEL_LOG] = LOG_INFO,   [LOG_LEVEL_DEBUG] = LOG_DEBUG, [LOG_LEVEL_NOISE] = LOG_DEBUG,
-};
-
-static const struct {
-	const char *name;
-	int code;
-} facilities[] = {
-	{"auth", LOG_AUTH},     {"authpriv", LOG_AUTHPRIV}, {"daemon", LOG_DAEMON}, {"user", LOG_USER},
-	{"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1},     {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},
-	{"local4", LOG_LOCAL4}, {"local5", LOG_LOCAL5},     {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7},
-};
-
-static int facility_code(const char *name)
-{
-	for (size_t i = 0; i < sizeof(facilities) / sizeof(facilities[0]); i++)
-		if (name != NULL && strcasecmp(name, facilities[i].name) == 0)
-			return facilities[i].code;
-	return LOG_DAEMON;
-}
 
 bool log_configure(const struct log_options *o, const char **error)
 {
 	int fd = -1;
 
 	if (o->file != NULL && o->file[0] != '\0') {
-		fd = open(o->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+		/* A FIFO that nobody reads is an error, and not a reason to wait. */
+		fd = open(o->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
 		if (fd < 0) {
 			*error = strerror(errno);
 			return false;
@@ -71,24 +54,23 @@ bool log_configure(const struct log_options *o, const char **error)
 	thin.fold_us = o->fold_us;
 	thin.limit = o->connections_limit;
 	state.format = o->format;
-	state.fd = fd;
+	/* What was lost before is told in the file that is open now. */
+	state.file.fd = fd;
 	state.syslog = o->syslog;
 	state.quiet = o->quiet;
 	state.verbose = o->verbose;
-	if (o->syslog) {
-		snprintf(state.ident, sizeof(state.ident), "%s", o->syslog_ident);
-		openlog(state.ident, LOG_PID, facility_code(o->syslog_facility));
-	}
+	log_sink_look(&state.err);
+	if (o->syslog)
+		log_syslog_open(&state.system, o->syslog_socket, o->syslog_ident, o->syslog_facility);
 	return true;
 }
 
 void log_close(void)
 {
-	if (state.fd >= 0)
-		close(state.fd);
-	state.fd = -1;
-	if (state.syslog)
-		closelog();
+	if (state.file.fd >= 0)
+		close(state.file.fd);
+	state.file.fd = -1;
+	log_syslog_close(&state.system);
 	state.syslog = false;
 	thin = (struct log_thin){.say = put_line, .fold_us = thin.fold_us, .limit = thin.limit};
 }
@@ -96,13 +78,6 @@ void log_close(void)
 bool log_wants(enum log_level level)
 {
 	return (int)level <= LOG_LEVEL_LOG + state.verbose;
-}
-
-/* A log that cannot be written must not stop the pooler: what the kernel does not take is lost. */
-static void put(int fd, const char *p, size_t n)
-{
-	if (write(fd, p, n) < 0)
-		return;
 }
 
 /* Where what syslog gets begins: it has a time, a level and a process id of its own, but knows nothing of JSON. */
@@ -120,22 +95,44 @@ static size_t format_line(const struct log_line *line, const char *message, stru
 	return head;
 }
 
+/* What is news of one sink goes to all of them. Of what becomes of that line nothing is told: it would have no end. */
+static void tell_news(const struct log_sink *s, enum log_sink_news news)
+{
+	static bool is_telling;
+	const struct log_field fields[] = {{.key = "lost", .number = s->nlost}, {0}};
+	const struct log_line line = {.level = LOG_LEVEL_WARNING, .fields = fields};
+	char text[128];
+
+	if (news == LOG_SINK_AS_BEFORE || is_telling)
+		return;
+	if (news == LOG_SINK_FAILS)
+		snprintf(text, sizeof(text), "%s cannot be written to, lines are lost: %s", s->name, strerror(s->error));
+	else
+		snprintf(text, sizeof(text), "%s is written to again, lines lost before: %u", s->name, s->nlost);
+	is_telling = true;
+	put_line(&line, text);
+	is_telling = false;
+}
+
 static void put_line(const struct log_line *line, const char *message)
 {
 	static char room[ROOM_BYTES];
 	/* One byte is held back for the newline: a line of text that is too long is cut, never lost. */
 	size_t most = state.format == LOG_FORMAT_JSON ? sizeof(room) : LINE_MAX_BYTES, head;
+	enum log_sink_news of_system = LOG_SINK_AS_BEFORE, of_err = LOG_SINK_AS_BEFORE, of_file;
 	struct strbuf out;
 
 	strbuf_init_fixed(&out, room, most - 1);
 	head = format_line(line, message, &out);
 	if (state.syslog)
-		syslog(priorities[line->level], "%s", out.p + head);
+		of_system = log_syslog_put(&state.system, line->level, out.p + head, out.n - head);
 	out.p[out.n] = '\n';
 	if (!state.quiet)
-		put(STDERR_FILENO, out.p, out.n + 1);
-	if (state.fd >= 0)
-		put(state.fd, out.p, out.n + 1);
+		of_err = log_sink_put(&state.err, out.p, out.n + 1);
+	of_file = log_sink_put(&state.file, out.p, out.n + 1);
+	tell_news(&state.system.sink, of_system);
+	tell_news(&state.err, of_err);
+	tell_news(&state.file, of_file);
 }
 
 /* ------------------------------------------------------------------ what is left out */

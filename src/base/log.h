@@ -1,5 +1,6 @@
 /*
- * The log: lines in PgBouncer's format or in JSON (base/log_line.h), to stderr, a file and syslog.
+ * The log: lines in PgBouncer's format or in JSON (base/log_line.h), to stderr, a file and syslog. One that takes
+ * no lines, as on a full disk, holds up nobody; that lines are lost, and later how many, is said where it can be.
  *
  * The one piece of process-wide state in the program besides the clock: every
  * layer may log, and none should have to be handed a logger for it.
@@ -14,6 +15,7 @@
 struct log_options {
 	const char *file;          /* NULL or "": none */
 	bool syslog;
+	const char *syslog_socket; /* NULL: the system's */
 	const char *syslog_ident;
 	const char *syslog_facility;
 	int verbose;               /* 0 up to LOG, 1 DEBUG, 2 NOISE */

@@ -60,6 +60,14 @@ void sys_wipe(void *p, size_t n)
 	explicit_bzero(p, n);
 }
 
+void sys_wipe_text(char **text)
+{
+	if (*text != NULL)
+		sys_wipe(*text, strlen(*text));
+	free(*text);
+	*text = NULL;
+}
+
 /* The limit alone is not enough: the kernel does not ask it when dumps are piped into a program. */
 void sys_allow_core_dumps(bool allowed)
 {

@@ -14,6 +14,9 @@ void sys_random(void *p, size_t n);
 /* Wipes memory that held a secret; not optimised away. */
 void sys_wipe(void *p, size_t n);
 
+/* Wipes and frees a text, and forgets it; NULL is none. */
+void sys_wipe_text(char **text);
+
 /*
  * Whether this process leaves core dumps, and others of the same user may read its memory. Not inherited through
  * exec(); a change of user may have the kernel decide anew.

@@ -65,6 +65,7 @@ struct conf_peer {
 
 struct conf {
 	struct settings s;                    /* section [pgbouncer] or [pgsluice] */
+	bool is_pgbouncers;                   /* by the first of these names: a file that was made for PgBouncer */
 	struct conf_place origins[SETTING_COUNT]; /* where each was said; file NULL: nowhere, it is the default */
 	struct conf_database *databases;
 	struct conf_user *users;

@@ -4,6 +4,7 @@
  */
 #include "conf/conf.h"
 
+#include "base/attempt.h"
 #include "conf/connstr.h"
 #include "conf/file_modes.h"
 #include "conf/ini.h"
@@ -19,8 +20,11 @@ struct loader {
 	struct arena *arena;                 /* the snapshot's */
 	struct arena *scratch;               /* for what is gone when loading ends */
 	struct conf_problems *problems;
-	bool has_main;
+	const char *main_file;
+	const struct conf_assignment *assignments;
+	size_t nassignments;
 	const struct conf *running;          /* what only a restart changes is as here; NULL: the program starts */
+	bool has_main;
 	struct conf_database **last_database;
 	struct conf_user **last_user;
 	struct conf_peer **last_peer;
@@ -373,13 +377,15 @@ static void on_peer(struct loader *l, const struct ini_entry *e)
 
 /* --- all together --- */
 
+#define PGBOUNCERS_SECTION "pgbouncer"
+
 struct section {
 	const char *name;
 	void (*on_entry)(struct loader *l, const struct ini_entry *e);
 };
 
 static const struct section sections[] = {
-	{"pgbouncer", on_global}, {"pgsluice", on_global},
+	{PGBOUNCERS_SECTION, on_global}, {"pgsluice", on_global},
 	{"databases", on_database}, {"users", on_user}, {"peers", on_peer},
 };
 
@@ -390,6 +396,13 @@ static const struct section *find_section(const char *name)
 			return &sections[i];
 	}
 	return NULL;
+}
+
+static void note_main(struct loader *l, const struct section *section)
+{
+	l->has_main = true;
+	if (strcmp(section->name, PGBOUNCERS_SECTION) == 0)
+		l->conf->is_pgbouncers = true;
 }
 
 /* The entries of an unknown section are passed over: the error at its head says it all. */
@@ -408,15 +421,15 @@ static void take_entry(struct loader *l, const struct ini_entry *e)
 		conf_error(l->problems, e->at, "[%s]: unknown section; accepted: [pgbouncer], [pgsluice], [databases], [users],"
 			   " [peers]", e->section);
 	else if (section != NULL && section->on_entry == on_global)
-		l->has_main = true;
+		note_main(l, section);
 }
 
-static void take_assignments(struct loader *l, const struct conf_assignment *assignments, size_t n)
+static void take_assignments(struct loader *l)
 {
 	struct conf_place at = {CONF_COMMAND_LINE, 0};
 
-	for (size_t i = 0; i < n; i++)
-		set_global(l, at, slice_of(assignments[i].name), slice_trim(slice_of(assignments[i].value)));
+	for (size_t i = 0; i < l->nassignments; i++)
+		set_global(l, at, slice_of(l->assignments[i].name), slice_trim(slice_of(l->assignments[i].value)));
 }
 
 /* Unless it names another one to be read from now on. */
@@ -434,8 +447,10 @@ static void keep_what_runs(struct loader *l)
 	const struct conf *running = l->running;
 	struct setting_value value;
 	struct strbuf change;
+	struct guard guard;
 
 	strbuf_init(&change);
+	guard_strbuf(&guard, &change);
 	for (size_t i = 0; running != NULL && i < SETTING_COUNT; i++) {
 		enum setting_id id = setting_by_rank(i);
 
@@ -451,6 +466,7 @@ static void keep_what_runs(struct loader *l)
 		setting_store(&l->conf->s, id, &value, l->arena);
 		l->conf->origins[id] = keep_place(l, running->origins[id]);
 	}
+	guard_lift(&guard);
 	strbuf_fini(&change);
 }
 
@@ -480,16 +496,10 @@ static void blame(struct loader *l, enum setting_id id, size_t nerrors_before)
 static void load_auth_file(struct loader *l)
 {
 	size_t before = l->problems->nerrors;
-	struct strbuf errors;
 
 	if (l->conf->s.auth_file[0] == '\0')
 		return;
-	strbuf_init(&errors);
-	userlist_read(l->conf->userlist, l->conf->s.auth_file, &errors);
-	for (size_t i = 0; i < errors.n; i++)
-		l->problems->nerrors += errors.p[i] == '\n';
-	strbuf_add_slice(&l->problems->errors, strbuf_slice(&errors));
-	strbuf_fini(&errors);
+	userlist_read(l->conf->userlist, l->conf->s.auth_file, l->problems);
 	blame(l, SETTING_auth_file, before);
 }
 
@@ -532,8 +542,9 @@ static void load_rules(struct loader *l)
 	conf_check(conf, l->problems);
 }
 
-static struct conf *new_snapshot(struct arena *arena)
+static void new_snapshot(struct loader *l)
 {
+	struct arena *arena = arena_new();
 	struct conf *conf = arena_alloc(arena, sizeof(*conf));
 
 	conf->arena = arena;
@@ -542,26 +553,37 @@ static struct conf *new_snapshot(struct arena *arena)
 	conf->user_names = names_new(arena);
 	conf->userlist = userlist_new(arena);
 	settings_init(&conf->s, arena);
-	return conf;
+	l->arena = arena;
+	l->conf = conf;
+	l->last_database = &conf->databases;
+	l->last_user = &conf->users;
+	l->last_peer = &conf->peers;
 }
 
-static void load(struct loader *l, const char *file, const struct conf_assignment *assignments, size_t nassignments)
+static void load(void *loader)
 {
+	struct loader *l = loader;
+	const char *file = l->main_file;
 	size_t errors_before = l->problems->nerrors;
-	struct ini_entry *entries = ini_read(file, l->scratch, l->problems);
-	bool is_readable = entries != NULL || l->problems->nerrors == errors_before;
+	struct ini_entry *entries;
+	bool is_readable;
 
+	l->scratch = arena_new();
+	new_snapshot(l);
+	entries = ini_read(file, l->scratch, l->problems);
+	is_readable = entries != NULL || l->problems->nerrors == errors_before;
 	for (struct ini_entry *e = entries; e != NULL; e = e->next)
 		take_entry(l, e);
 	if (!l->has_main && is_readable)
 		conf_error(l->problems, (struct conf_place){file, 0}, "section [pgbouncer] (or [pgsluice]) is missing");
-	take_assignments(l, assignments, nassignments);
+	take_assignments(l);
 	name_file(l, file);
 	keep_what_runs(l);
 	complete_hosts(l);
 	load_auth_file(l);
 	load_rules(l);
 	file_modes_check(l->conf, l->problems);
+	arena_free(l->scratch);
 }
 
 struct conf *conf_load(const char *file, const struct conf_assignment *assignments, size_t nassignments,
@@ -573,16 +595,14 @@ struct conf *conf_load(const char *file, const struct conf_assignment *assignmen
 struct conf *conf_reload(const char *file, const struct conf_assignment *assignments, size_t nassignments,
 			 const struct conf *running, struct conf_problems *problems)
 {
-	struct arena *arena = arena_new();
-	struct loader l = {.arena = arena, .scratch = arena_new(), .problems = problems, .running = running};
+	struct loader l = {.problems = problems, .running = running, .main_file = file, .assignments = assignments,
+			   .nassignments = nassignments};
 	size_t errors_before = problems->nerrors;
 
-	l.conf = new_snapshot(arena);
-	l.last_database = &l.conf->databases;
-	l.last_user = &l.conf->users;
-	l.last_peer = &l.conf->peers;
-	load(&l, file, assignments, nassignments);
-	arena_free(l.scratch);
+	if (!attempt(load, &l)) {
+		conf_error(problems, (struct conf_place){file, 0}, "out of memory");
+		return NULL;
+	}
 	if (problems->nerrors > errors_before)
 		conf_unref(&l.conf);
 	return l.conf;

@@ -4,6 +4,7 @@
  * Each is made from the loaded one anew, with all changes so far: a setting
  * that is changed a thousand times costs as much as one that is changed once.
  */
+#include "base/attempt.h"
 #include "conf/conf.h"
 #include "conf/names.h"
 
@@ -197,17 +198,37 @@ static bool apply_all(struct conf *with, const struct conf *former, const struct
 	return apply(with, c, error);
 }
 
-struct conf *conf_with(struct conf *conf, const struct conf_change *change, struct strbuf *error)
+struct attempted {
+	struct conf *conf;
+	const struct conf_change *change;
+	struct strbuf *error;
+	struct conf *with;                   /* NULL: refused */
+};
+
+static void make(void *arg)
 {
-	struct conf *loaded = conf->base != NULL ? conf->base : conf;
+	struct attempted *a = arg;
+	struct conf *loaded = a->conf->base != NULL ? a->conf->base : a->conf;
 	struct arena *arena = arena_new();
 	struct conf *with = arena_alloc(arena, sizeof(*with));
 
 	*with = *loaded;
 	with->arena = arena;
-	with->base = conf_ref(loaded);
+	with->base = loaded;
 	with->refs = 1;
-	if (!apply_all(with, conf, change, error))
-		conf_unref(&with);
-	return with;
+	if (!apply_all(with, a->conf, a->change, a->error)) {
+		arena_free(arena);
+		return;
+	}
+	conf_ref(loaded);
+	a->with = with;
+}
+
+struct conf *conf_with(struct conf *conf, const struct conf_change *change, struct strbuf *error)
+{
+	struct attempted a = {.conf = conf, .change = change, .error = error};
+
+	if (!attempt(make, &a))
+		strbuf_add_str(error, "out of memory");
+	return a.with;
 }

@@ -1,5 +1,6 @@
 #include "conf/fields.h"
 
+#include "base/attempt.h"
 #include "base/siphash.h"
 #include "conf/textfile.h"
 
@@ -50,6 +51,7 @@ static bool ends_in_backslash(struct slice line)
 static bool join_lines(struct fields *f, struct slice *line)
 {
 	struct strbuf joined;
+	struct guard guard;
 	struct slice next;
 
 	if (!textfile_line(&f->text, line))
@@ -67,7 +69,9 @@ static bool join_lines(struct fields *f, struct slice *line)
 	}
 	if (joined.failed)
 		conf_error(f->problems, f->at, "out of memory");
+	guard_strbuf(&guard, &joined);
 	*line = (struct slice){arena_copy(f->arena, strbuf_slice(&joined)), joined.n};
+	guard_lift(&guard);
 	strbuf_fini(&joined);
 	return true;
 }

@@ -389,7 +389,7 @@ struct hba *hba_read(const char *file, struct arena *arena, struct conf_problems
 	const char *error, *kept = arena_copy(arena, slice_of(file));
 	struct fields f;
 
-	hba->patterns.arena = arena;
+	patterns_init(&hba->patterns, arena);
 	hba->last = &hba->rules;
 	if (!fields_open(&f, file, scratch, problems, &error))
 		conf_error(problems, f.at, "auth_hba_file cannot be read: %s", error);

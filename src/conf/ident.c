@@ -97,7 +97,7 @@ struct ident *ident_read(const char *file, struct arena *arena, struct conf_prob
 	const char *error;
 	struct fields f;
 
-	ident->patterns.arena = arena;
+	patterns_init(&ident->patterns, arena);
 	ident->last = &ident->lines;
 	if (!fields_open(&f, file, scratch, problems, &error))
 		conf_error(problems, f.at, "auth_ident_file cannot be read: %s", error);

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 
+#include "base/attempt.h"
+
 static size_t ip_size(const struct ip *ip)
 {
 	return ip->family == AF_INET ? 4 : 16;
@@ -133,14 +135,22 @@ static void add_interface(struct ip_range **list, struct arena *arena, const str
 	*list = range;
 }
 
+static void undo_interfaces(void *interfaces)
+{
+	freeifaddrs(interfaces);
+}
+
 bool ip_range_add_interfaces(struct ip_range **list, struct arena *arena, bool is_network)
 {
 	struct ifaddrs *interfaces;
+	struct guard guard;
 
 	if (getifaddrs(&interfaces) != 0)
 		return false;
+	guard_set(&guard, undo_interfaces, interfaces);
 	for (const struct ifaddrs *i = interfaces; i != NULL; i = i->ifa_next)
 		add_interface(list, arena, i, is_network);
+	guard_lift(&guard);
 	freeifaddrs(interfaces);
 	return true;
 }

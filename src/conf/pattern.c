@@ -155,11 +155,14 @@ struct pattern *pattern_new(struct patterns *all, struct slice expression, const
 {
 	struct pattern *p = arena_alloc(all->arena, sizeof(*p));
 	struct translation t = {.p = expression.p};
+	struct guard guard;
 
 	strbuf_init(&t.out);
+	guard_strbuf(&guard, &t.out);
 	strbuf_add_str(&t.out, "");
 	translate(&t);
 	*error = t.error != NULL ? t.error : compile(p, t.out.p, all->arena);
+	guard_lift(&guard);
 	strbuf_fini(&t.out);
 	if (*error != NULL)
 		return NULL;
@@ -168,8 +171,20 @@ struct pattern *pattern_new(struct patterns *all, struct slice expression, const
 	return p;
 }
 
+static void undo_patterns(void *all)
+{
+	patterns_free(all);
+}
+
+void patterns_init(struct patterns *all, struct arena *arena)
+{
+	*all = (struct patterns){.arena = arena};
+	guard_set(&all->guard, undo_patterns, all);
+}
+
 void patterns_free(struct patterns *all)
 {
+	guard_lift(&all->guard);
 	for (struct pattern *p = all->first; p != NULL; p = p->next)
 		regfree(&p->compiled);
 	all->first = NULL;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
+#include "base/attempt.h"
 #include "base/str.h"
 
 struct pattern;
@@ -17,7 +18,9 @@ struct pattern;
 struct patterns {
 	struct arena *arena;
 	struct pattern *first;
+	struct guard guard;
 };
+void patterns_init(struct patterns *all, struct arena *arena);
 void patterns_free(struct patterns *all);
 
 /* Compiles an expression, which ends in NUL. NULL on failure, with what is wrong in *error, in the arena. */

@@ -4,6 +4,7 @@ void conf_problems_init(struct conf_problems *p)
 {
 	strbuf_init(&p->errors);
 	strbuf_init(&p->warnings);
+	strbuf_init(&p->notes);
 	p->nerrors = p->nwarnings = 0;
 }
 
@@ -11,6 +12,7 @@ void conf_problems_fini(struct conf_problems *p)
 {
 	strbuf_fini(&p->errors);
 	strbuf_fini(&p->warnings);
+	strbuf_fini(&p->notes);
 }
 
 /* Bytes from 128 up are left alone: they are letters in UTF-8. */
@@ -59,4 +61,13 @@ void conf_warning(struct conf_problems *p, struct conf_place at, const char *for
 	add_line(&p->warnings, at, format, ap);
 	va_end(ap);
 	p->nwarnings++;
+}
+
+void conf_note(struct conf_problems *p, struct conf_place at, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_line(&p->notes, at, format, ap);
+	va_end(ap);
 }

@@ -11,6 +11,7 @@
 struct conf_problems {
 	struct strbuf errors;                 /* lines end in '\n' */
 	struct strbuf warnings;
+	struct strbuf notes;                  /* nothing is wrong, but not all is as one may think */
 	size_t nerrors, nwarnings;
 };
 void conf_problems_init(struct conf_problems *p);
@@ -26,6 +27,8 @@ struct conf_place {
 void conf_error(struct conf_problems *p, struct conf_place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void conf_warning(struct conf_problems *p, struct conf_place at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void conf_note(struct conf_problems *p, struct conf_place at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* For "%.*s": a text of the user's cut to what an error line can bear. */

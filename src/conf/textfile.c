@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/attempt.h"
+
 /* Far beyond any real file, and a stop for /dev/zero. */
 #define LARGEST ((size_t)256 * 1024 * 1024)
 
@@ -48,16 +50,24 @@ static bool read_all(int fd, struct arena *arena, struct slice *text, const char
 	return true;
 }
 
+static void undo_open(void *fd)
+{
+	close(*(int *)fd);
+}
+
 bool textfile_read(const char *file, struct arena *arena, struct slice *text, const char **error)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	struct guard guard;
 	bool ok;
 
 	if (fd < 0) {
 		*error = strerror(errno);
 		return false;
 	}
+	guard_set(&guard, undo_open, &fd);
 	ok = read_all(fd, arena, text, error);
+	guard_lift(&guard);
 	close(fd);
 	return ok;
 }

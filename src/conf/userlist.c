@@ -167,19 +167,12 @@ static void read_lines(struct userlist *list, const char *file, struct arena *sc
 	}
 }
 
-bool userlist_read(struct userlist *list, const char *file, struct strbuf *errors)
+void userlist_read(struct userlist *list, const char *file, struct conf_problems *problems)
 {
 	struct arena *scratch = arena_new();
-	struct conf_problems problems;
-	bool ok;
 
-	conf_problems_init(&problems);
-	read_lines(list, file, scratch, &problems);
-	ok = problems.nerrors == 0;
-	strbuf_add_slice(errors, strbuf_slice(&problems.errors));
-	conf_problems_fini(&problems);
+	read_lines(list, file, scratch, problems);
 	arena_free(scratch);
-	return ok;
 }
 
 const struct userlist_entry *userlist_find(const struct userlist *list, struct slice name)
@@ -195,4 +188,31 @@ size_t userlist_count(const struct userlist *list)
 const struct userlist_entry *userlist_at(const struct userlist *list, size_t i)
 {
 	return list->entries[i];
+}
+
+static bool fits(const char *text, size_t longest)
+{
+	return strlen(text) <= longest && strchr(text, '\n') == NULL;
+}
+
+static void put_quoted(struct strbuf *lines, const char *text)
+{
+	strbuf_add_char(lines, '"');
+	for (; *text != '\0'; text++) {
+		if (*text == '"')
+			strbuf_add_char(lines, '"');
+		strbuf_add_char(lines, *text);
+	}
+	strbuf_add_char(lines, '"');
+}
+
+bool userlist_put(struct strbuf *lines, const char *name, const char *secret)
+{
+	if (!fits(name, LONGEST_NAME) || !fits(secret, LONGEST_SECRET))
+		return false;
+	put_quoted(lines, name);
+	strbuf_add_char(lines, ' ');
+	put_quoted(lines, secret);
+	strbuf_add_char(lines, '\n');
+	return true;
 }

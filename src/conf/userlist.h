@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "conf/problems.h"
 
 enum secret_type { SECRET_NONE, SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
 
@@ -24,12 +25,18 @@ struct userlist;
 /* An empty list. */
 struct userlist *userlist_new(struct arena *arena);
 
-/* Adds the file's lines. Errors go to `errors`, one line each, "file:line: what"; false if there was one. */
-bool userlist_read(struct userlist *list, const char *file, struct strbuf *errors);
+/* Adds the file's lines. */
+void userlist_read(struct userlist *list, const char *file, struct conf_problems *problems);
 
 const struct userlist_entry *userlist_find(const struct userlist *list, struct slice name);
 size_t userlist_count(const struct userlist *list);
 const struct userlist_entry *userlist_at(const struct userlist *list, size_t i);
+
+/*
+ * Adds the line that is read back as this user with this secret. False, and nothing added: no line can hold them, for
+ * one is too long or has a line's end in it.
+ */
+bool userlist_put(struct strbuf *lines, const char *name, const char *secret);
 
 /* What kind of secret a text is. */
 enum secret_type secret_type_of(const char *secret);

@@ -85,9 +85,7 @@ static void source_free_if_unused(struct source *s);
 /* Of one that is in no list and no table. */
 static void kept_forget(struct kept *k)
 {
-	if (k->secret != NULL)
-		sys_wipe(k->secret, strlen(k->secret));
-	free(k->secret);
+	sys_wipe_text(&k->secret);
 	free(k);
 }
 
@@ -179,9 +177,7 @@ static void kept_tell(struct kept *k, auth_query_fn *fn, void *arg)
 	}
 	answer.secret = secret;
 	fn(arg, &answer);
-	if (secret != NULL)
-		sys_wipe(secret, strlen(secret));
-	free(secret);
+	sys_wipe_text(&secret);
 }
 
 /* Questions */

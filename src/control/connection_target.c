@@ -67,9 +67,7 @@ void connection_target_wipe(struct connection_target *copy)
 	for (size_t i = 0; i < TEXT_COUNT; i++) {
 		char *text = (char *)text_of(copy, i);
 
-		if (text != NULL)
-			sys_wipe(text, strlen(text));
-		free(text);
+		sys_wipe_text(&text);
 	}
 	*copy = (struct connection_target){0};
 }

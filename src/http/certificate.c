@@ -2,6 +2,7 @@
 
 #include <openssl/sha.h>
 
+#include "base/attempt.h"
 #include "base/sys.h"
 #include "conf/textfile.h"
 
@@ -29,19 +30,39 @@ static void digest(struct certificate *c)
 	SHA256(sums, sizeof(sums), c->digest);
 }
 
+struct reading {
+	const struct settings *s;
+	struct certificate *c;
+	struct strbuf *error;
+};
+
+static void read_both(void *reading)
+{
+	const struct reading *r = reading;
+	struct certificate *c = r->c;
+
+	c->arena = arena_new();
+	c->chain = read_file(c->arena, "http_tls_cert_file", r->s->http_tls_cert_file, r->error);
+	c->key = read_file(c->arena, "http_tls_key_file", r->s->http_tls_key_file, r->error);
+}
+
 bool certificate_load(const struct settings *s, struct certificate *c, struct strbuf *error)
 {
 	bool has_chain = s->http_tls_cert_file[0] != '\0', has_key = s->http_tls_key_file[0] != '\0';
+	struct reading reading = {s, c, error};
 
-	*c = (struct certificate){.arena = arena_new()};
+	*c = (struct certificate){0};
 	if (!has_chain && !has_key)
 		return true;
 	if (!has_chain || !has_key) {
 		strbuf_addf(error, "%s: %s is missing", has_chain ? "http_tls_cert_file" : "http_tls_key_file",
 			    has_chain ? "http_tls_key_file" : "http_tls_cert_file");
-	} else {
-		c->chain = read_file(c->arena, "http_tls_cert_file", s->http_tls_cert_file, error);
-		c->key = read_file(c->arena, "http_tls_key_file", s->http_tls_key_file, error);
+		return false;
+	}
+	if (!attempt(read_both, &reading)) {
+		*c = (struct certificate){0};
+		strbuf_addf(error, "http_tls_key_file: %s: out of memory", s->http_tls_key_file);
+		return false;
 	}
 	if (c->chain == NULL || c->key == NULL) {
 		certificate_free(c);

@@ -1,11 +1,11 @@
 #include "net/loop.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "net/conn.h"
 #include "net/deadline.h"
+#include "net/loop_tables.h"
 #include "net/tls_socket.h"
 
 void loop_bury(struct loop *loop)
@@ -99,6 +99,7 @@ static void on_before_sleep(EV_P_ ev_prepare *w, int events)
 	(void)events;
 	choose_pace(ours);
 	loop_bury(ours);
+	loop_tables_renew();
 }
 
 static void on_after_sleep(EV_P_ ev_check *w, int events)
@@ -109,31 +110,13 @@ static void on_after_sleep(EV_P_ ev_check *w, int events)
 	call_line(w->data);
 }
 
-#define LARGE_TABLE 32768
-
-/*
- * For libev's tables, by descriptor and of events, which grow to their double. The places that they have outgrown would
- * stay with us as holes, together as large as the tables themselves.
- */
-static void *table_realloc(void *table, long size)
-{
-	if (size == 0) {
-		free(table);
-		return NULL;
-	}
-	table = realloc(table, (size_t)size);
-	if (size >= LARGE_TABLE)
-		malloc_trim(0);
-	return table;
-}
-
 struct loop *loop_new(void)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (loop == NULL)
 		return NULL;
-	ev_set_allocator(table_realloc);
+	loop_tables_use();
 	loop->ev = ev_default_loop(EVFLAG_AUTO);
 	loop->bufs = bufpool_new();
 	loop->scratch = malloc(LOOP_SCRATCH_SIZE);
@@ -165,6 +148,7 @@ void loop_free(struct loop *loop)
 	ev_prepare_stop(loop->ev, &loop->before_sleep);
 	ev_check_stop(loop->ev, &loop->after_sleep);
 	ev_loop_destroy(loop->ev);
+	loop_tables_free();
 	BIO_free(loop->tls_socket);
 	bufpool_free(loop->bufs);
 	free(loop->scratch);

@@ -4,6 +4,7 @@
 #include "report/tables.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -198,6 +199,15 @@ static int64_t microseconds(const struct timeval *t)
 	return (int64_t)t->tv_sec * (int64_t)CLOCK_SECOND + t->tv_usec;
 }
 
+/* Where not one more can be opened, all that may be are. */
+static void count_without_looking(int64_t *n)
+{
+	struct rlimit files;
+
+	if (errno == EMFILE && getrlimit(RLIMIT_NOFILE, &files) == 0)
+		*n = (int64_t)files.rlim_cur;
+}
+
 /*
  * Counts on, no more than `most` of them; false: there are more. The kernel
  * takes microseconds for each. (One is open for the sake of the counting.)
@@ -207,8 +217,10 @@ static bool count_descriptors(struct table_place *place, unsigned most, int64_t 
 	DIR *dir = opendir("/proc/self/fd");
 	const struct dirent *e = NULL;
 
-	if (dir == NULL)
+	if (dir == NULL) {
+		count_without_looking(n);
 		return true;
+	}
 	seekdir(dir, (long)place->at);
 	while (most-- > 0 && (e = readdir(dir)) != NULL)
 		*n += e->d_name[0] != '.';
@@ -230,8 +242,10 @@ static void tell_process(const struct report *r, struct row_sink *sink, int64_t 
 	process_row(sink, "memory_short", r->hub->memory.is_short);
 	process_row(sink, "start_time_us", clock_wall_of(r->hub->started_at));
 	process_row(sink, "cpu_us", microseconds(&usage.ru_utime) + microseconds(&usage.ru_stime));
-	process_row(sink, "virtual_memory_bytes", (int64_t)memory.size);
-	process_row(sink, "resident_memory_bytes", (int64_t)memory.resident);
+	if (memory.resident != 0) {
+		process_row(sink, "virtual_memory_bytes", (int64_t)memory.size);
+		process_row(sink, "resident_memory_bytes", (int64_t)memory.resident);
+	}
 	process_row(sink, "open_fds", ndescriptors);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		process_row(sink, "max_fds", (int64_t)files.rlim_cur);

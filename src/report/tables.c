@@ -1,7 +1,13 @@
 #include "report/tables.h"
 
 const struct table *const tables[TABLE_COUNT] = {
-#define X(symbol) &table_##symbol,
+#define X(symbol, help) &table_##symbol,
+	TABLES(X)
+#undef X
+};
+
+const char *const table_help[TABLE_COUNT] = {
+#define X(symbol, help) help,
 	TABLES(X)
 #undef X
 };

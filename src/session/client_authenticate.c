@@ -22,14 +22,6 @@
 
 static const struct log_line login_failed = {.level = LOG_LEVEL_WARNING, .kind = LOG_CONNECTION};
 
-static void free_secret(char **text)
-{
-	if (*text != NULL)
-		sys_wipe(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
-
 void client_login_free(struct client_login **login)
 {
 	struct client_login *l = *login;
@@ -44,9 +36,9 @@ void client_login_free(struct client_login **login)
 		auth_query_cancel(l->query);
 	atom_unref(&l->user);
 	atom_unref(&l->database);
-	free_secret(&l->target);
-	free_secret(&l->password);
-	free_secret(&l->looked_up);
+	sys_wipe_text(&l->target);
+	sys_wipe_text(&l->password);
+	sys_wipe_text(&l->looked_up);
 	strbuf_fini(&l->startup);
 	free(l);
 }
@@ -98,11 +90,18 @@ static void conclude(struct client *c, enum auth_step step)
 		fail(c, reason_of(client_auth_error(c->login->auth)), client_auth_error(c->login->auth)->text);
 }
 
-static void send_out(struct client *c, struct strbuf *out)
+/* What a step of the exchange has come to, with what there is to say about it. */
+static void take_step(struct client *c, enum auth_step step, struct strbuf *out)
 {
+	bool is_cut = out->failed && step != AUTH_FAILED;
+
 	if (out->n > 0 && !out->failed)
 		conn_write(&c->conn, out->p, out->n);
 	strbuf_fini(out);
+	if (is_cut)
+		client_close(c, CLOSE_OUT_OF_MEMORY);
+	else
+		conclude(c, step);
 }
 
 /* ------------------------------------------------------------------ secrets */
@@ -141,8 +140,7 @@ static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 		conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	step = client_auth_start(c->login->auth, &out);
-	send_out(c, &out);
-	conclude(c, step);
+	take_step(c, step, &out);
 }
 
 /* A database that is not there has no users; that it is not there is told to nobody who has not logged in. */
@@ -167,8 +165,13 @@ static void on_looked_up(void *arg, const struct auth_query_answer *answer)
 		client_close(c, CLOSE_AUTH_QUERY_FAILED);
 		return;
 	}
-	if (answer->result == AUTH_QUERY_FOUND && answer->secret != NULL)
+	if (answer->result == AUTH_QUERY_FOUND && answer->secret != NULL) {
 		c->login->looked_up = strdup(answer->secret);
+		if (c->login->looked_up == NULL) {
+			client_close(c, CLOSE_OUT_OF_MEMORY);
+			return;
+		}
+	}
 	if (c->login->looked_up != NULL) {
 		entry.secret = c->login->looked_up;
 		entry.type = c->hub->looked_up_type = secret_type_of(entry.secret);
@@ -267,7 +270,7 @@ static void begin_external(struct client *c, enum external_kind kind, const char
 	conn_expect_secret(&c->conn, true);
 	strbuf_init(&out);
 	out_auth(&out, 3);
-	send_out(c, &out);
+	take_step(c, AUTH_CONTINUE, &out);
 }
 
 static void on_external(void *arg, enum external_verdict verdict, const char *why)
@@ -447,8 +450,7 @@ static void take_message(struct client *c, const struct msg *m)
 	}
 	strbuf_init(&out);
 	step = client_auth_step(c->login->auth, m, &out);
-	send_out(c, &out);
-	conclude(c, step);
+	take_step(c, step, &out);
 }
 
 size_t client_authenticate_bytes(struct client *c, const uint8_t *p, size_t n)

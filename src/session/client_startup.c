@@ -143,9 +143,10 @@ static bool take_params_for_replication(struct client *c, const struct startup *
 	if (c->replication == REPLICATION_NONE)
 		return take_params(c, s);
 	strbuf_add_slice(&c->login->startup, s->params);
-	if (c->login->startup.failed)
-		client_close(c, CLOSE_OUT_OF_MEMORY);
-	return !c->login->startup.failed;
+	if (!c->login->startup.failed)
+		return true;
+	client_close(c, CLOSE_OUT_OF_MEMORY);
+	return false;
 }
 
 static bool take_all_params(struct client *c, const struct startup *s, struct slice replication)
@@ -193,25 +194,32 @@ static bool add_host_to_application_name(struct client *c)
 	return paramset_change(c->hub->params, &c->params, (size_t)i, strbuf_slice(&name));
 }
 
-/* As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do speak. */
-static void negotiate(struct client *c, const struct startup *s)
+/*
+ * As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do speak.
+ * False: out of memory.
+ */
+static bool negotiate(struct client *c, const struct startup *s)
 {
 	unsigned minor = s->minor < STARTUP_NEWEST_MINOR ? s->minor : STARTUP_NEWEST_MINOR;
 	struct cursor cursor = startup_params(s);
 	struct slice name, value, unknown[16];
 	struct strbuf out;
 	size_t n = 0;
+	bool ok;
 
 	while (startup_next_param(&cursor, &name, &value))
 		if (name.n > 5 && memcmp(name.p, "_pq_.", 5) == 0 && n < sizeof(unknown) / sizeof(unknown[0]))
 			unknown[n++] = name;
 	c->has_long_key = minor >= 2;
 	if (s->minor == minor && n == 0)
-		return;
+		return true;
 	strbuf_init(&out);
 	startup_out_negotiate(&out, minor, unknown, n);
-	conn_write(&c->conn, out.p, out.n);
+	ok = !out.failed;
+	if (ok)
+		conn_write(&c->conn, out.p, out.n);
 	strbuf_fini(&out);
+	return ok;
 }
 
 /* Consoles are let in beyond the limit: somebody has to look at what goes on. */
@@ -264,8 +272,10 @@ static void start(struct client *c, const struct startup *s)
 	}
 	if (hub_settings(c->hub)->log_connections)
 		log_attempt(c);
-	negotiate(c, s);
-	client_authenticate(c);
+	if (negotiate(c, s))
+		client_authenticate(c);
+	else
+		client_close(c, CLOSE_OUT_OF_MEMORY);
 }
 
 void client_describe_tls(const struct client *c, struct strbuf *text)

@@ -82,7 +82,6 @@
 	  "Raise max_memory, or close connections that are not needed.")                                             \
 	X(MEMORY_HELD, "53200", true, WARNING, "too much memory is held for this connection (max_memory)",           \
 	  "Read results as they come, close prepared statements that are not needed, send less at a time.")          \
-	X(CONFIG_ERROR, "F0000", true, ERROR, "bouncer config error", NULL)                                          \
 	X(OUT_OF_MEMORY, "53200", true, ERROR, "bouncer resources exhaustion", NULL)                                 \
 	/* Waiting. */                                                                                               \
 	X(LOGIN_TIMEOUT, "57014", true, WARNING, "client_login_timeout", NULL)                                       \

@@ -85,16 +85,27 @@ static void tell(struct hub *hub, size_t max, uint64_t now)
 	log_warning("%zu bytes of memory are in use, max_memory is %zu: no more clients are let in", g->used, max);
 }
 
+/* False: it cannot be known, as when the process is out of descriptors; then all stays as it was. */
+static bool measure(struct memory_guard *g)
+{
+	size_t resident = sys_memory().resident;
+
+	if (resident != 0)
+		g->used = resident;
+	return resident != 0;
+}
+
 static void look(struct hub *hub)
 {
 	struct memory_guard *g = &hub->memory;
 	size_t max = (size_t)hub_settings(hub)->max_memory;
 	uint64_t now = clock_us();
 
-	g->used = sys_memory().resident;
+	if (!measure(g))
+		return;
 	if (g->used > max) {
 		trim(hub, now);
-		g->used = sys_memory().resident;
+		measure(g);
 	}
 	g->is_short = g->used > max;
 	if (!g->is_short)

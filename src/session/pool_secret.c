@@ -6,18 +6,10 @@
 #include "base/sys.h"
 #include "session/server.h"
 
-static void forget_text(char **text)
-{
-	if (*text != NULL)
-		sys_wipe(*text, strlen(*text));
-	free(*text);
-	*text = NULL;
-}
-
 static void forget_proofs(struct pool_secret *p)
 {
-	forget_text(&p->password);
-	forget_text(&p->basis);
+	sys_wipe_text(&p->password);
+	sys_wipe_text(&p->basis);
 	scram_keys_fini(&p->keys);
 	p->has_keys = false;
 }
@@ -25,7 +17,7 @@ static void forget_proofs(struct pool_secret *p)
 void pool_secret_forget(struct pool_secret *p)
 {
 	forget_proofs(p);
-	forget_text(&p->looked_up);
+	sys_wipe_text(&p->looked_up);
 }
 
 static const struct userlist_entry *entry_of(const struct pool *pool)
@@ -69,7 +61,7 @@ void pool_secret_learn(struct pool *pool, const struct pool_lesson *lesson)
 
 	if (pool->database->conf->user != NULL || !is_news(pool, lesson))
 		return;
-	forget_text(&p->looked_up);
+	sys_wipe_text(&p->looked_up);
 	if (lesson->looked_up != NULL)
 		p->looked_up = strdup(lesson->looked_up);
 	secret = stored_secret(pool);
@@ -78,7 +70,7 @@ void pool_secret_learn(struct pool *pool, const struct pool_lesson *lesson)
 		p->basis = strdup(secret == NULL ? "" : secret);
 	}
 	if (lesson->password != NULL) {
-		forget_text(&p->password);
+		sys_wipe_text(&p->password);
 		p->password = strdup(lesson->password);
 	}
 	if (lesson->keys != NULL) {

@@ -24,9 +24,7 @@ void secret_renewal_free(struct secret_renewal **renewal)
 		return;
 	if (r->ticket != NULL)
 		auth_query_cancel(r->ticket);
-	if (r->old_secret != NULL)
-		sys_wipe(r->old_secret, strlen(r->old_secret));
-	free(r->old_secret);
+	sys_wipe_text(&r->old_secret);
 	failure_clear(&r->refusal);
 	free(r);
 }

@@ -189,8 +189,8 @@ void pool_session_try_again(struct pool *pool);
 /* The next client's greeting is made anew. */
 void pool_session_forget_greeting(struct pool_session *ps);
 
-/* A server has told its parameters: those who wait to be welcomed are. */
-void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params);
+/* A server has told its parameters: those who wait to be welcomed are. What `welcome` holds is taken over. */
+void pool_session_set_welcome(struct pool *pool, struct strbuf *welcome, const struct paramset *params);
 
 /* No other server of the pool was closed for its age just before: those that were opened together do not all end at once. */
 bool pool_session_may_end_of_age(struct pool *pool);

@@ -153,6 +153,17 @@ static struct close_error host_error(const struct server *s, const char *what, c
 	return (struct close_error){.sqlstate = "08001", .message = what, .detail = room};
 }
 
+/* Its pool opens another in its place, not at once if this one has ended soon. */
+static void try_again(struct server *s, const char *what)
+{
+	struct pool *pool = s->slot.pool;
+
+	pool_session_lost_young(pool, s->slot.connected_at);
+	server_destroy_as(s, end_of_login(s), what);
+	pool_session_share(pool);
+	pool_session_fill(pool);
+}
+
 void server_login_broken(struct server *s, const char *what, const char *why)
 {
 	char room[384];
@@ -160,9 +171,11 @@ void server_login_broken(struct server *s, const char *what, const char *why)
 
 	server_log(s, LOG_LEVEL_WARNING, "%s: %s", what, e.detail);
 	note_error(s, s->phase < SERVER_TLS ? ERROR_SERVER_CONNECT : ERROR_SERVER_LOGIN, &e);
-	/* Behind a good login it is no fault of the host. */
+	/* Behind a good login it is no fault of the host, nor has the server said anything: whoever may wait for it does. */
 	if (s->is_attempt)
 		fail_host(s, BREAKER_LOGIN, &e);
+	else if (s->slot.pool->settings.down_action == SERVER_DOWN_WAIT && s->replication == REPLICATION_NONE)
+		try_again(s, what);
 	else
 		refuse(s, &e, false);
 }
@@ -353,11 +366,13 @@ void server_login_connect_failed(struct server *s, int error)
 
 /* ------------------------------------------------------------------ start-up */
 
-static void send_startup(struct server *s)
+/* False: out of memory. */
+static bool send_startup(struct server *s)
 {
 	const struct conf_database *db = conf_of(s);
 	struct strbuf out;
 	size_t mark;
+	bool ok;
 
 	strbuf_init(&out);
 	mark = startup_begin(&out);
@@ -368,8 +383,11 @@ static void send_startup(struct server *s)
 	if (s->replication != REPLICATION_NONE)
 		replication_add_params(s, &out);
 	startup_end(&out, mark);
-	conn_write(&s->conn, out.p, out.n);
+	ok = !out.failed;
+	if (ok)
+		conn_write(&s->conn, out.p, out.n);
 	strbuf_fini(&out);
+	return ok;
 }
 
 /* What the server is to see: the secrets, bound to its certificate over TLS. */
@@ -387,10 +405,8 @@ static void begin_login(struct server *s)
 {
 	s->phase = SERVER_LOGIN;
 	s->login->auth = new_auth(s);
-	if (s->login->auth == NULL)
+	if (s->login->auth == NULL || !send_startup(s))
 		server_login_broken(s, "out of memory", NULL);
-	else
-		send_startup(s);
 }
 
 /* ------------------------------------------------------------------ TLS */
@@ -526,12 +542,18 @@ static bool authenticate(struct server *s, const struct msg *m)
 {
 	enum auth_step step;
 	struct strbuf out;
+	bool is_cut;
 
 	strbuf_init(&out);
 	step = server_auth_step(s->login->auth, m, &out);
+	is_cut = out.failed && step != AUTH_FAILED;
 	if (out.n > 0 && !out.failed)
 		conn_write(&s->conn, out.p, out.n);
 	strbuf_fini(&out);
+	if (is_cut) {
+		server_login_broken(s, "out of memory", NULL);
+		return false;
+	}
 	if (step == AUTH_FAILED) {
 		/* Copied: it goes with the login. */
 		const struct auth_error error = *server_auth_error(s->login->auth);

@@ -404,18 +404,19 @@ void pool_session_forget_greeting(struct pool_session *ps)
 	paramset_unref(ps->hub->params, &ps->greeted);
 }
 
-void pool_session_set_welcome(struct pool *pool, const struct strbuf *welcome, const struct paramset *params)
+void pool_session_set_welcome(struct pool *pool, struct strbuf *welcome, const struct paramset *params)
 {
 	struct pool_session *ps = pool_session(pool);
 	struct pool_client *w;
 
 	pool_session_forget_greeting(ps);
-	strbuf_reset(&ps->welcome);
-	strbuf_add_slice(&ps->welcome, strbuf_slice(welcome));
+	strbuf_fini(&ps->welcome);
+	ps->welcome = *welcome;
+	strbuf_init(welcome);
 	paramset_unref(ps->hub->params, &ps->params);
 	ps->params = paramset_ref((struct paramset *)params);
-	ps->has_welcome = !ps->welcome.failed;
-	while (ps->has_welcome && (w = next_to_greet(pool)) != NULL) {
+	ps->has_welcome = true;
+	while ((w = next_to_greet(pool)) != NULL) {
 		struct client *c = (struct client *)((char *)w - offsetof(struct client, waiter));
 
 		pool_forget(w);

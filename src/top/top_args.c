@@ -4,25 +4,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char usage_text[] =
+const char top_usage_text[] =
 	"Usage: pgsluice top [OPTION]... [CONNINFO]\n"
-	"Shows the pools of a running pooler (PgBouncer too) and what passes through them.\n"
+	"Shows the pools of a running pooler (PgBouncer too) and what passes through.\n"
 	"\n"
 	"  -h, --host=HOST          host, or directory of the Unix socket\n"
 	"  -p, --port=PORT\n"
 	"  -U, --username=NAME      one of admin_users or stats_users\n"
-	"  -d, --dbname=CONNINFO    the console's name (default: pgbouncer), a connection string or a URI\n"
+	"  -d, --dbname=CONNINFO    the console's name (default: pgbouncer), a connection\n"
+	"                           string or a URI\n"
 	"  -w, --no-password        never ask for a password\n"
 	"  -W, --password           ask for a password first\n"
 	"  -n, --interval=SECONDS   time between two looks, 0.1 to 3600 (default: 2)\n"
 	"  -s, --sort=COLUMN        column to sort by\n"
 	"      --view=VIEW          pools, clients, servers, hosts, latency or pool_stats\n"
-	"  -b, --batch              plain text to standard output; times are in milliseconds\n"
+	"  -b, --batch              plain text to standard output; times in milliseconds\n"
 	"  -c, --count=N            end after N pictures (with --batch)\n"
 	"  -V, --version            show the version\n"
 	"      --help               show this help\n"
 	"\n"
-	"PGHOST, PGPORT, PGUSER, PGPASSWORD and the password file hold as they do for psql.\n"
+	"PGHOST, PGPORT, PGUSER, PGPASSWORD and the password file hold as for psql.\n"
 	"A configuration file that is called \"top\" is \"./top\".\n";
 
 static const struct option long_options[] = {
@@ -111,7 +112,7 @@ static enum top_way take_option(struct top_args *args, int option, const char *v
 		printf("%s\n", version);
 		return TOP_DONE;
 	case 'H':
-		fputs(usage_text, stdout);
+		fputs(top_usage_text, stdout);
 		return TOP_DONE;
 	default:
 		fputs("Try \"pgsluice top --help\" for more information.\n", stderr);

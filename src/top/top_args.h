@@ -19,6 +19,9 @@ struct top_args {
 	bool never_asks, asks_first;
 };
 
+/* --help. */
+extern const char top_usage_text[];
+
 enum top_way { TOP_RUN, TOP_DONE, TOP_WRONG };
 
 /* What is wrong is told on standard error. The texts stay argv's. */

@@ -104,6 +104,12 @@ static void prove_honestly(struct exchange *x)
 	scram_keys_fini(&keys);
 }
 
+/* What is said happens to be the right password's message. */
+static bool is_password(const struct exchange *x)
+{
+	return x->talk.said.n == sizeof(PASSWORD) && memcmp(x->talk.said.p, PASSWORD, sizeof(PASSWORD)) == 0;
+}
+
 static void say(struct exchange *x, struct slice line)
 {
 	struct slice rest = {line.p + 1, line.n - 1}, mechanism;
@@ -120,6 +126,7 @@ static void say(struct exchange *x, struct slice line)
 		break;
 	case 's':
 		say_data(x, rest);
+		x->is_proven = is_password(x);
 		break;
 	case 'h':
 		if (x->has_begun)
@@ -130,7 +137,7 @@ static void say(struct exchange *x, struct slice line)
 	default:
 		strbuf_add_slice(&x->talk.said, rest);
 		strbuf_add_char(&x->talk.said, '\0');
-		x->is_proven = slice_is(rest, PASSWORD);
+		x->is_proven = is_password(x);
 	}
 }
 

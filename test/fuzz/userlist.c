@@ -23,12 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena *arena = arena_new();
 	struct userlist *list = userlist_new(arena);
-	struct strbuf errors;
+	struct conf_problems problems;
 
-	strbuf_init(&errors);
-	must(userlist_read(list, files_put(0, data, size), &errors) || errors.n > 0);
+	conf_problems_init(&problems);
+	userlist_read(list, files_put(0, data, size), &problems);
+	must(problems.nerrors == 0 || problems.errors.n > 0);
 	look_at(list);
-	strbuf_fini(&errors);
+	conf_problems_fini(&problems);
 	arena_free(arena);
 	return 0;
 }

@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from harness.certs import Certs  # noqa: E402
+from harness.names import NameServer  # noqa: E402
+from harness.netns import Network, Unavailable  # noqa: E402
 from harness.pg import Postgres  # noqa: E402
 from harness.pooler import PROGRAM, Pooler  # noqa: E402
 from harness.replica import Replicas  # noqa: E402
@@ -110,6 +112,28 @@ def replicas(replica_files):
     replica_files.renew()
     yield replica_files
     replica_files.stop()
+
+
+@pytest.fixture
+def names(tmp_path):
+    """A name server, and in `conf` a resolv.conf that leads to it."""
+    if os.getuid() != 0:
+        pytest.skip("only root may serve names on port 53")
+    server = NameServer()
+    server.conf = server.write_conf(tmp_path / "resolv.conf")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def network():
+    """Two machines and a wire."""
+    try:
+        network = Network()
+    except (Unavailable, OSError) as error:
+        pytest.skip(f"no network namespaces: {error}")
+    yield network
+    network.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Names of servers: how long answers are kept, when they are renewed, and what becomes of servers that have moved."""
 
-import os
 import random
 import struct
 import threading
@@ -17,16 +16,6 @@ from harness.wire import cstring
 ZONE = "pgsluice.test"
 NAME = "db.pgsluice.test"
 LONG = 3600
-
-
-@pytest.fixture
-def names(tmp_path):
-    if os.getuid() != 0:
-        pytest.skip("only root may serve names on port 53")
-    server = NameServer()
-    server.conf = server.write_conf(tmp_path / "resolv.conf")
-    yield server
-    server.close()
 
 
 def transactions(peer, _):

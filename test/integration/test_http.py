@@ -14,7 +14,6 @@ import pytest
 
 from harness.http import Http, basic, trusting
 from harness.metrics import assert_promtool_is_content, of, samples
-from harness.netns import Network, Unavailable
 from harness.pg import PASSWORD
 from harness.pooler import Pooler, in_transaction, is_pgbouncer
 from harness.system import eventually, free_port
@@ -736,25 +735,18 @@ def test_an_address_that_is_taken_is_an_error_at_the_start(make):
     assert f"cannot listen on 127.0.0.1:{pooler.http_port}" in result.stderr
 
 
-def test_from_another_machine_one_has_to_log_in(pg, make):
-    try:
-        network = Network()
-    except Unavailable as why:
-        pytest.skip(str(why))
-    try:
-        with network.near.inside():
-            pooler = make(http_listen_addr="*", databases={"app": {"host": "10.213.0.9"}})
-            assert "passwords cross the network in the clear" in pooler.log()
-            with Http(pooler.http_port) as web:
-                assert web.get("/metrics").status == 200
-        with network.far.inside():
-            with Http(pooler.http_port, host=network.near.address) as web:
-                assert web.get("/livez").status == 200
-                assert web.get("/metrics").status == 401
-                assert web.get("/metrics", Host="localhost").status == 401
-                assert web.get("/metrics", **basic("stats", SECRETS["stats"])).status == 200
-    finally:
-        network.close()
+def test_from_another_machine_one_has_to_log_in(pg, make, network):
+    with network.near.inside():
+        pooler = make(http_listen_addr="*", databases={"app": {"host": "10.213.0.9"}})
+        assert "passwords cross the network in the clear" in pooler.log()
+        with Http(pooler.http_port) as web:
+            assert web.get("/metrics").status == 200
+    with network.far.inside():
+        with Http(pooler.http_port, host=network.near.address) as web:
+            assert web.get("/livez").status == 200
+            assert web.get("/metrics").status == 401
+            assert web.get("/metrics", Host="localhost").status == 401
+            assert web.get("/metrics", **basic("stats", SECRETS["stats"])).status == 200
 
 
 # TLS

@@ -39,12 +39,8 @@ def make(make_pooler):
 
 def take_over(pooler):
     """Starts another process in the place of the one that runs; returns that one."""
-    old, n = pooler.process, pooler.log().count("taken over from")
-    pooler.replaced.append(old)
-    pooler.args = ["-R"]
-    pooler.start()
-    eventually(lambda: pooler.log().count("taken over from") > n, "it is taken over")
-    return old
+    pooler.replaced.append(pooler.process)
+    return pooler.take_over()
 
 
 def fail_to_take_over(pooler, *args):

@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-from harness.netns import Network, Unavailable
 from harness.pooler import assert_error, in_transaction, open_servers
 from harness.system import eventually
 from harness.wire import (Closed, FakeServer, Wire, bind, cstring, error_fields, execute, extended, flush, packet,
@@ -1234,16 +1233,6 @@ def test_a_configured_database_that_is_automatic_now_goes(make_pooler):
 
 
 # tcp_user_timeout: that it is set on the sockets of both sides is in test_sockets.py
-
-@pytest.fixture
-def network():
-    try:
-        network = Network()
-    except (Unavailable, OSError) as error:
-        pytest.skip(f"no network namespaces: {error}")
-    yield network
-    network.close()
-
 
 @contextlib.contextmanager
 def near_pooler(make_pooler, pg, network, **settings):

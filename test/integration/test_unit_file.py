@@ -1,4 +1,4 @@
-"""etc/systemd/pgsluice.service: it is valid, it shuts out what it can, and the pooler lives with what it leaves."""
+"""etc/systemd: the units are valid, the service shuts out what it can, and the pooler lives with what it leaves."""
 
 import contextlib
 import os
@@ -12,7 +12,8 @@ from harness.pooler import PROGRAM, has_sanitizers, is_pgbouncer
 from harness.scenario import Scenario
 from harness.system import give_away, run, stop_process
 
-UNIT = os.path.join(os.path.dirname(__file__), "../../etc/systemd/pgsluice.service")
+ETC = os.path.join(os.path.dirname(__file__), "../../etc")
+UNIT = os.path.join(ETC, "systemd/pgsluice.service")
 
 pytestmark = [pytest.mark.skipif(is_pgbouncer(), reason="about our program"),
               pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")]
@@ -22,9 +23,9 @@ def analyze(*args):
     return run(["systemd-analyze", *args], env={**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"})
 
 
-def values(name):
+def values(name, file=UNIT):
     """Of all lines of the unit for this setting, in order."""
-    with open(UNIT) as f:
+    with open(file) as f:
         return re.findall(rf"^{name}=(.*)$", f.read(), re.M)
 
 
@@ -49,12 +50,26 @@ def allowed_calls():
     return allowed
 
 
-def test_it_is_valid(tmp_path):
-    unit = tmp_path / "pgsluice.service"
-    with open(UNIT) as f:
-        unit.write_text(f.read().replace("/usr/bin/pgsluice", PROGRAM))
-    checked = analyze("verify", "--man=no", "--recursive-errors=no", str(unit))
+@pytest.mark.parametrize("name", ["pgsluice.service", "pgsluice.socket"])
+def test_it_is_valid(tmp_path, name):
+    """The socket with the service that it is for."""
+    for file in "pgsluice.service", "pgsluice.socket":
+        with open(os.path.join(ETC, "systemd", file)) as f:
+            (tmp_path / file).write_text(f.read().replace("/usr/sbin/pgsluice", PROGRAM))
+    checked = analyze("verify", "--man=no", "--recursive-errors=no", str(tmp_path / name))
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_small_configuration_fits_the_units():
+    """What it opens is in directories that the service has, and the socket unit opens the same."""
+    with open(os.path.join(ETC, "pgsluice-minimal.ini")) as f:
+        ini = dict(re.findall(r"^;?(\w+) = (.*)$", f.read(), re.M))
+    [run_dir], [log_dir] = values("RuntimeDirectory"), values("LogsDirectory")
+    assert ini["unix_socket_dir"] == f"/run/{run_dir}"
+    assert os.path.dirname(ini["pidfile"]) == f"/run/{run_dir}"
+    assert os.path.dirname(ini["logfile"]) == f"/var/log/{log_dir}"
+    assert values("ListenStream", os.path.join(ETC, "systemd/pgsluice.socket")) == [
+        f"{ini['listen_addr']}:{ini['listen_port']}", f"{ini['unix_socket_dir']}/.s.PGSQL.{ini['listen_port']}"]
 
 
 def test_it_shuts_out_what_it_can():

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
-#include "pooler.h"
+#include "pooler/pooler.h"
 
 #define WORLD_SECOND UINT64_C(1000000)
 

@@ -180,6 +180,14 @@ class Pooler:
             raise
         return self
 
+    def take_over(self):
+        """Starts another process in this one's place; returns this one, which ends when its clients have gone."""
+        old, n = self.process, self.log().count("taken over from")
+        self.args = ["-R"]
+        self.start()
+        eventually(lambda: self.log().count("taken over from") > n, "it is taken over")
+        return old
+
     def _accepts(self):
         assert self.process.poll() is None, f"exit status {self.process.returncode}: {self.log()[-4000:]}"
         try:

@@ -62,6 +62,21 @@ userPassword: {password}
 """
 
 
+def write_directory(directory, people, closed=None, reader_password="reader s secret"):
+    """The files of a slapd: slapd.conf, and ldif for slapadd."""
+    os.makedirs(os.path.join(directory, "data"))
+    conf, ldif = os.path.join(directory, "slapd.conf"), os.path.join(directory, "ldif")
+    with open(conf, "w") as f:
+        f.write(SLAPD_CONF.format(directory=directory))
+    with open(ldif, "w") as f:
+        f.write(ROOT.format(reader=reader_password))
+        for unit, members in (("people", people), ("closed", closed or {})):
+            for name, password in members.items():
+                f.write(PERSON.format(name=name, unit=unit, password=password))
+    for path in (directory, os.path.join(directory, "data"), conf, ldif):
+        give_away(path)
+
+
 class Slapd:
     """People {name: password}, found by everybody; those of `closed` only by cn=reader."""
 
@@ -71,18 +86,9 @@ class Slapd:
         self.reader_password = reader_password
         self.port = free_port()
         self.directory = tempfile.mkdtemp(prefix="pgsluice-ldap-", dir="/tmp")
-        os.mkdir(os.path.join(self.directory, "data"))
         self.conf = os.path.join(self.directory, "slapd.conf")
-        with open(self.conf, "w") as f:
-            f.write(SLAPD_CONF.format(directory=self.directory))
-        with open(os.path.join(self.directory, "ldif"), "w") as f:
-            f.write(ROOT.format(reader=self.reader_password))
-            for unit, members in (("people", people), ("closed", closed or {})):
-                for name, password in members.items():
-                    f.write(PERSON.format(name=name, unit=unit, password=password))
-        for path in (self.directory, os.path.join(self.directory, "data"), self.conf, f.name):
-            give_away(path)
-        added = run(["/usr/sbin/slapadd", "-f", self.conf, "-l", f.name], **as_account())
+        write_directory(self.directory, people, closed, reader_password)
+        added = run(["/usr/sbin/slapadd", "-f", self.conf, "-l", os.path.join(self.directory, "ldif")], **as_account())
         assert added.returncode == 0, added.stderr
         self.process = None
         self.start()

@@ -578,7 +578,7 @@ static void the_mock_is_what_most_users_have(void **state)
 	char file[] = "/tmp/test_client_auth.XXXXXX";
 	struct arena *arena = arena_new();
 	struct userlist *list = userlist_new(arena);
-	struct strbuf errors;
+	struct conf_problems problems;
 	int fd = mkstemp(file);
 	FILE *f = fdopen(fd, "w");
 
@@ -587,10 +587,11 @@ static void the_mock_is_what_most_users_have(void **state)
 	fprintf(f, "\"a\" \"x\"\n\"b\" \"%s\"\n\"c\" \"%s\"\n\"d\" \"\"\n\"e\" \"\"\n\"f\" \"\"\n", MD5_OF_SECRET_ANN,
 		MD5_OF_SECRET_ANN);
 	fclose(f);
-	strbuf_init(&errors);
-	assert_true(userlist_read(list, file, &errors));
+	conf_problems_init(&problems);
+	userlist_read(list, file, &problems);
+	assert_int_equal(problems.nerrors, 0);
 	assert_int_equal(client_auth_mock_type(list), SECRET_MD5);
-	strbuf_fini(&errors);
+	conf_problems_fini(&problems);
 	unlink(file);
 	arena_free(arena);
 }

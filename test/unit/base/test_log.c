@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <regex.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 
 #include "base/clock.h"
@@ -15,37 +17,54 @@
 
 #include "../conf/tempdir.h"
 
-/* Stands in for the C library's: what the last call to syslog() would have said. */
+static bool matches(const char *line, const char *pattern)
+{
+	regex_t re;
+	bool ok;
+
+	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+		abort();
+	ok = regexec(&re, line, 0, NULL, 0) == 0;
+	regfree(&re);
+	return ok;
+}
+
+#define SYSTEM_LOG .syslog = true, .syslog_socket = "syslog", .syslog_ident = "pgsluice"
+
+/* Stands in for the system's log: a socket in the folder, and what the last line said that came there. */
+static int system_log = -1;
 static char told_syslog[65536];
 static int told_priority;
 
-static void keep_syslog(int priority, const char *format, va_list ap)
+static void open_system_log(void)
 {
-	told_priority = priority;
-	vsnprintf(told_syslog, sizeof(told_syslog), format, ap);
+	const struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "syslog"};
+
+	unlink(a.sun_path);
+	system_log = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_true(system_log >= 0 && bind(system_log, (const struct sockaddr *)&a, sizeof(a)) == 0);
 }
 
-#if defined __USE_FORTIFY_LEVEL && __USE_FORTIFY_LEVEL > 0
-#undef syslog
-void __syslog_chk(int priority, int flag, const char *format, ...)
+static void close_system_log(void)
 {
-	va_list ap;
-
-	(void)flag;
-	va_start(ap, format);
-	keep_syslog(priority, format, ap);
-	va_end(ap);
+	close(system_log);
+	unlink("syslog");
 }
-#else
-void syslog(int priority, const char *format, ...)
+
+/* The line after the last one that was read: its text, or "" when none has come. */
+static const char *next_told(void)
 {
-	va_list ap;
+	char line[65536];
+	ssize_t n = recv(system_log, line, sizeof(line) - 1, 0);
+	const char *said;
 
-	va_start(ap, format);
-	keep_syslog(priority, format, ap);
-	va_end(ap);
+	line[n > 0 ? n : 0] = '\0';
+	if (n > 0)
+		assert_true(matches(line, "^<[0-9]+>[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} pgsluice\\[[0-9]+\\]: "));
+	told_priority = n > 0 ? atoi(line + 1) : -1;
+	said = n > 0 ? strstr(line, "]: ") + 3 : line;
+	return strcpy(told_syslog, said);
 }
-#endif
 
 static char text[65536];
 
@@ -59,18 +78,6 @@ static const char *read_file(const char *name)
 	if (f != NULL)
 		fclose(f);
 	return text;
-}
-
-static bool matches(const char *line, const char *pattern)
-{
-	regex_t re;
-	bool ok;
-
-	if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0)
-		abort();
-	ok = regexec(&re, line, 0, NULL, 0) == 0;
-	regfree(&re);
-	return ok;
 }
 
 static void configure(struct log_options o)
@@ -158,12 +165,15 @@ static void control_characters_cannot_forge_a_line(void **state)
 static void syslog_gets_the_same_text_without_control_characters(void **state)
 {
 	(void)state;
-	configure((struct log_options){.syslog = true, .syslog_ident = "pgsluice", .syslog_facility = "local3"});
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG, .syslog_facility = "local3"});
 	write_of("ann", "%s", "a\nb %s");
-	assert_string_equal(told_syslog, "C-0xf3: shop/ann@(unknown):0 a\\x0ab %s");
-	assert_int_equal(told_priority, LOG_INFO);
+	assert_string_equal(next_told(), "C-0xf3: shop/ann@(unknown):0 a\\x0ab %s");
+	assert_int_equal(told_priority, LOG_LOCAL3 | LOG_INFO);
 	log_fatal("end");
-	assert_int_equal(told_priority, LOG_CRIT);
+	assert_string_equal(next_told(), "end");
+	assert_int_equal(told_priority, LOG_LOCAL3 | LOG_CRIT);
+	close_system_log();
 }
 
 static void a_line_that_is_too_long_is_cut_not_lost(void **state)
@@ -219,6 +229,74 @@ static void a_file_that_cannot_be_opened_leaves_the_former_options_in_force(void
 	assert_true(matches(read_file("log"), "LOG goes on\n$"));
 }
 
+static void a_full_disk_is_told_to_all_others_and_afterwards_to_itself(void **state)
+{
+	(void)state;
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG, .file = "/dev/full"});
+	log_info("one");
+	assert_string_equal(next_told(), "one");
+	assert_string_equal(next_told(), "logfile cannot be written to, lines are lost: No space left on device");
+	log_info("two");
+	assert_string_equal(next_told(), "two");
+	close_system_log();
+	configure((struct log_options){.file = tempdir_write("log", "")});
+	log_info("three");
+	/* The news itself was lost too. */
+	assert_true(matches(read_file("log"),
+			    "^[^\n]*LOG three\n[^\n]*WARNING logfile is written to again, lines lost before: 3\n$"));
+	log_info("four");
+	assert_true(matches(read_file("log"), "lost before: 3\n[^\n]*LOG four\n$"));
+}
+
+static void a_system_log_that_is_gone_is_told_and_found_again(void **state)
+{
+	(void)state;
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG});
+	log_info("one");
+	close_system_log();
+	log_info("two");
+	log_info("three");
+	assert_true(matches(read_file("log"), "LOG two\n[^\n]*WARNING syslog cannot be written to, lines are lost: [^\n]*\n"
+					      "[^\n]*LOG three\n$"));
+	open_system_log();
+	log_info("four");
+	assert_string_equal(next_told(), "four");
+	assert_string_equal(next_told(), "syslog is written to again, lines lost before: 3");
+	close_system_log();
+}
+
+static void a_system_log_that_is_started_anew_loses_nothing(void **state)
+{
+	(void)state;
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG});
+	log_info("one");
+	close_system_log();
+	open_system_log();
+	log_info("two");
+	assert_string_equal(next_told(), "two");
+	assert_string_equal(next_told(), "");
+	close_system_log();
+}
+
+/* syslog() would wait here for ever. */
+static void a_system_log_that_nobody_reads_holds_nobody_up(void **state)
+{
+	(void)state;
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG});
+	for (int i = 0; i < 10000; i++)
+		log_info("line");
+	assert_true(matches(read_file("log"), "syslog cannot be written to, lines are lost: "));
+	while (*next_told() != '\0')
+		;
+	log_info("heard again");
+	assert_string_equal(next_told(), "heard again");
+	close_system_log();
+}
+
 /* What is written to stderr while `fn` runs. */
 static const char *stderr_of(void (*fn)(void))
 {
@@ -258,12 +336,13 @@ static void stderr_gets_every_line_unless_quiet(void **state)
 static void json_goes_to_all_of_them(void **state)
 {
 	(void)state;
-	configure((struct log_options){
-		.format = LOG_FORMAT_JSON, .syslog = true, .syslog_ident = "pgsluice", .syslog_facility = "user"});
+	open_system_log();
+	configure((struct log_options){SYSTEM_LOG, .format = LOG_FORMAT_JSON});
 	log_info("one \"%s\"", "\xff");
 	assert_true(matches(read_file("log"), "^\\{\"time\":[^\n]*\"message\":\"one [^\n]*\\}\n$"));
 	text[strlen(text) - 1] = '\0';
-	assert_string_equal(told_syslog, text);
+	assert_string_equal(next_told(), text);
+	close_system_log();
 }
 
 /* Six bytes for each of the message, and all names as long as they may be. */
@@ -368,6 +447,10 @@ int main(void)
 		cmocka_unit_test_teardown(the_file_is_opened_anew_even_under_the_same_name, stop_logging),
 		cmocka_unit_test_teardown(a_file_is_appended_to, stop_logging),
 		cmocka_unit_test_teardown(a_file_that_cannot_be_opened_leaves_the_former_options_in_force, stop_logging),
+		cmocka_unit_test_teardown(a_full_disk_is_told_to_all_others_and_afterwards_to_itself, stop_logging),
+		cmocka_unit_test_teardown(a_system_log_that_is_gone_is_told_and_found_again, stop_logging),
+		cmocka_unit_test_teardown(a_system_log_that_is_started_anew_loses_nothing, stop_logging),
+		cmocka_unit_test_teardown(a_system_log_that_nobody_reads_holds_nobody_up, stop_logging),
 		cmocka_unit_test_teardown(stderr_gets_every_line_unless_quiet, stop_logging),
 		cmocka_unit_test_teardown(json_goes_to_all_of_them, stop_logging),
 		cmocka_unit_test_teardown(json_has_room_for_the_longest_message, stop_logging),

@@ -34,7 +34,7 @@ static void expressions_match_as_in_postgresql(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct patterns all = {arena_new(), NULL};
+		struct patterns all = {.arena = arena_new()};
 		const char *error;
 		const struct pattern *p = pattern_new(&all, slice_of(cases[i].expression), &error);
 
@@ -56,7 +56,7 @@ static void what_would_mean_something_else_is_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(expressions); i++) {
-		struct patterns all = {arena_new(), NULL};
+		struct patterns all = {.arena = arena_new()};
 		const char *error;
 
 		if (pattern_new(&all, slice_of(expressions[i]), &error) != NULL)
@@ -69,7 +69,7 @@ static void what_would_mean_something_else_is_refused(void **state)
 
 static void a_name_ends_where_its_slice_does(void **state)
 {
-	struct patterns all = {arena_new(), NULL};
+	struct patterns all = {.arena = arena_new()};
 	const char *error;
 	const struct pattern *p = pattern_new(&all, SLICE_LIT("^ab$"), &error);
 
@@ -83,7 +83,7 @@ static void a_name_ends_where_its_slice_does(void **state)
 
 static void the_first_group_is_given_if_it_took_part(void **state)
 {
-	struct patterns all = {arena_new(), NULL};
+	struct patterns all = {.arena = arena_new()};
 	const char *error;
 	const struct pattern *p = pattern_new(&all, SLICE_LIT("^(a+)@(x|y)$|^none$"), &error);
 	const struct pattern *q = pattern_new(&all, SLICE_LIT("^ab$"), &error);

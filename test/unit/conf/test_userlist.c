@@ -12,23 +12,22 @@
 struct fixture {
 	struct arena *arena;
 	struct userlist *list;
-	struct strbuf errors;
-	bool ok;
+	struct conf_problems problems;
 };
 
 static struct fixture read_text(const char *text)
 {
 	struct fixture f = {.arena = arena_new()};
 
-	strbuf_init(&f.errors);
+	conf_problems_init(&f.problems);
 	f.list = userlist_new(f.arena);
-	f.ok = userlist_read(f.list, tempdir_write("users.txt", text), &f.errors);
+	userlist_read(f.list, tempdir_write("users.txt", text), &f.problems);
 	return f;
 }
 
 static void done(struct fixture *f)
 {
-	strbuf_fini(&f->errors);
+	conf_problems_fini(&f->problems);
 	arena_free(f->arena);
 }
 
@@ -44,7 +43,7 @@ static void users_have_the_secrets_of_their_lines(void **state)
 	struct fixture f = read_text("; comment\n\n\"ann\" \"pw\"\n  \"bob\"\t\"\" rest is ignored\n\"c\"\"d\" \"e\"\"f\"\r\n");
 
 	(void)state;
-	assert_true(f.ok);
+	assert_int_equal(f.problems.nerrors, 0);
 	assert_int_equal(userlist_count(f.list), 3);
 	assert_string_equal(secret(&f, "ann"), "pw");
 	assert_string_equal(secret(&f, "bob"), "");
@@ -69,13 +68,13 @@ static void bad_lines_are_all_named_without_their_secrets(void **state)
 	struct fixture f = read_text("\"a\" \"hunter2\n\"b\" hunter2\nc \"hunter2\"\n\"d\" \"ok\"\n\"hunter2\"\n");
 
 	(void)state;
-	assert_false(f.ok);
-	assert_non_null(strstr(f.errors.p, "users.txt:1: "));
-	assert_non_null(strstr(f.errors.p, "users.txt:2: "));
-	assert_non_null(strstr(f.errors.p, "users.txt:3: "));
-	assert_non_null(strstr(f.errors.p, "users.txt:5: "));
-	assert_null(strstr(f.errors.p, "users.txt:4: "));
-	assert_null(strstr(f.errors.p, "hunter2"));
+	assert_int_equal(f.problems.nerrors, 4);
+	assert_non_null(strstr(f.problems.errors.p, "users.txt:1: "));
+	assert_non_null(strstr(f.problems.errors.p, "users.txt:2: "));
+	assert_non_null(strstr(f.problems.errors.p, "users.txt:3: "));
+	assert_non_null(strstr(f.problems.errors.p, "users.txt:5: "));
+	assert_null(strstr(f.problems.errors.p, "users.txt:4: "));
+	assert_null(strstr(f.problems.errors.p, "hunter2"));
 	done(&f);
 }
 
@@ -84,8 +83,9 @@ static void a_missing_file_is_named(void **state)
 	struct fixture f = read_text("");
 
 	(void)state;
-	assert_false(userlist_read(f.list, "none.txt", &f.errors));
-	assert_string_equal(f.errors.p, "none.txt: auth_file cannot be read: No such file or directory\n");
+	userlist_read(f.list, "none.txt", &f.problems);
+	assert_int_equal(f.problems.nerrors, 1);
+	assert_string_equal(f.problems.errors.p, "none.txt: auth_file cannot be read: No such file or directory\n");
 	done(&f);
 }
 
@@ -124,17 +124,53 @@ static void names_and_secrets_have_a_longest_length(void **state)
 	memset(pass, 'p', 65531);
 	snprintf(text, sizeof(text), "\"%s\" \"%s\"\n", name, pass);
 	f = read_text(text);
-	assert_true(f.ok);
+	assert_int_equal(f.problems.nerrors, 0);
 	assert_string_equal(secret(&f, name), pass);
 	done(&f);
 	name[127] = 'n';
 	f = read_text((snprintf(text, sizeof(text), "\"%s\" \"\"\n", name), text));
-	assert_false(f.ok);
+	assert_int_equal(f.problems.nerrors, 1);
 	done(&f);
 	pass[65531] = 'p';
 	f = read_text((snprintf(text, sizeof(text), "\"a\" \"%s\"\n", pass), text));
-	assert_false(f.ok);
+	assert_int_equal(f.problems.nerrors, 1);
 	done(&f);
+}
+
+static void a_line_that_was_put_is_read_back(void **state)
+{
+	static const char *const names[] = {"ann", "", "o\"neil", "\"", "a b", "; c", "d\r"};
+	struct strbuf lines;
+	struct fixture f;
+
+	(void)state;
+	strbuf_init(&lines);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_true(userlist_put(&lines, names[i], i % 2 == 0 ? "\"s\"" : ""));
+	f = read_text(lines.p);
+	assert_int_equal(f.problems.nerrors, 0);
+	assert_int_equal(userlist_count(f.list), sizeof(names) / sizeof(names[0]));
+	for (size_t i = 0; i < userlist_count(f.list); i++) {
+		assert_string_equal(userlist_at(f.list, i)->name, names[i]);
+		assert_string_equal(userlist_at(f.list, i)->secret, i % 2 == 0 ? "\"s\"" : "");
+	}
+	done(&f);
+	strbuf_fini(&lines);
+}
+
+static void what_no_line_can_hold_is_not_put(void **state)
+{
+	static char name[129];
+	struct strbuf lines;
+
+	(void)state;
+	memset(name, 'n', 128);
+	strbuf_init(&lines);
+	assert_false(userlist_put(&lines, "a\nb", "s"));
+	assert_false(userlist_put(&lines, "a", "s\n"));
+	assert_false(userlist_put(&lines, name, "s"));
+	assert_int_equal(lines.n, 0);
+	strbuf_fini(&lines);
 }
 
 int main(void)
@@ -147,6 +183,8 @@ int main(void)
 		cmocka_unit_test(kinds_of_secrets_are_told_apart),
 		cmocka_unit_test(a_broken_scram_secret_is_a_plain_password),
 		cmocka_unit_test(names_and_secrets_have_a_longest_length),
+		cmocka_unit_test(a_line_that_was_put_is_read_back),
+		cmocka_unit_test(what_no_line_can_hold_is_not_put),
 	};
 
 	return cmocka_run_group_tests(tests, tempdir_enter, tempdir_leave);
