@@ -262,7 +262,7 @@ struct engine *engine_new(struct loop *loop, const struct engine_options *option
 	e->arg = arg;
 	ev_init(&e->again, on_again);
 	e->again.data = e;
-	e->deadlines = deadline_list(loop, ENGINE_EXCHANGE_SECONDS * CLOCK_SECOND, on_deadline);
+	deadline_keep(&e->deadlines, deadline_list(loop, ENGINE_EXCHANGE_SECONDS * CLOCK_SECOND, on_deadline));
 	e->daemon = e->deadlines == NULL ? NULL : start(e, options);
 	if (e->daemon == NULL || !watch(e)) {
 		refuse(options, error);
@@ -294,5 +294,6 @@ void engine_free(struct engine **engine)
 	ev_timer_stop(e->loop->ev, &e->again);
 	if (e->daemon != NULL)
 		MHD_stop_daemon(e->daemon);
+	deadline_keep(&e->deadlines, NULL);
 	free(e);
 }

@@ -20,6 +20,8 @@ struct deadline_list {
 	struct key key;
 	struct deadlines entries;
 	ev_timer timer;
+	unsigned nkept;                  /* pointers of deadline_keep() */
+	bool is_called;                  /* handlers of its entries are at work */
 };
 
 static void start_timer(struct deadline_list *list, uint64_t due_us)
@@ -40,10 +42,12 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
+	list->is_called = true;
 	while ((d = TAILQ_FIRST(&list->entries)) != NULL && d->at_us <= now) {
 		deadline_disarm(d);
 		list->key.fn(d);
 	}
+	list->is_called = false;
 	if (d != NULL && !ev_is_active(timer))
 		start_timer(list, d->at_us);
 }
@@ -101,13 +105,42 @@ void deadline_arm(struct deadline *d, struct deadline_list *list)
 		start_timer(list, TAILQ_FIRST(&list->entries)->at_us);
 }
 
+void deadline_keep(struct deadline_list **kept, struct deadline_list *list)
+{
+	if (list != NULL)
+		list->nkept++;
+	if (*kept != NULL)
+		(*kept)->nkept--;
+	*kept = list;
+}
+
+static void drop(struct deadline_list *list)
+{
+	struct loop *loop = list->loop;
+
+	HASH_DEL(loop->deadlines, list);
+	ev_timer_stop(loop->ev, &list->timer);
+	free(list);
+}
+
+void deadline_drop_unused(struct loop *loop)
+{
+	struct deadline_list *list, *next;
+
+	HASH_ITER(hh, loop->deadlines, list, next)
+		if (list->nkept == 0 && !list->is_called && TAILQ_EMPTY(&list->entries))
+			drop(list);
+}
+
+unsigned deadline_list_count(const struct loop *loop)
+{
+	return HASH_COUNT(loop->deadlines);
+}
+
 void deadline_free_lists(struct loop *loop)
 {
 	struct deadline_list *list, *next;
 
-	HASH_ITER(hh, loop->deadlines, list, next) {
-		HASH_DEL(loop->deadlines, list);
-		ev_timer_stop(loop->ev, &list->timer);
-		free(list);
-	}
+	HASH_ITER(hh, loop->deadlines, list, next)
+		drop(list);
 }

@@ -25,7 +25,11 @@ struct deadline {
 /* Called once for an entry that is due; it is disarmed by then and may be armed again or freed. */
 typedef void deadline_fn(struct deadline *d);
 
-/* The list for what `fn` handles after this span; made at the first call, kept with the loop, found at constant cost. */
+/*
+ * The list for what `fn` handles after this span; made at the first call, found at constant cost. It stays until
+ * deadline_drop_unused() finds that nothing is armed in it: who has a pointer to it for longer says so by
+ * deadline_keep().
+ */
 struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadline_fn *fn);
 
 /* The same for a setting in which 0 stands for no bound: NULL then. */
@@ -33,6 +37,15 @@ static inline struct deadline_list *deadline_list_unless_0(struct loop *loop, ui
 {
 	return span_us == 0 ? NULL : deadline_list(loop, span_us, fn);
 }
+
+/* *kept, which was NULL at first, points to this list from now on; NULL: to none any more. */
+void deadline_keep(struct deadline_list **kept, struct deadline_list *list);
+
+/* Lists that nobody keeps and in which nothing is armed go. For a reload: durations are others by then. */
+void deadline_drop_unused(struct loop *loop);
+
+/* How many there are. */
+unsigned deadline_list_count(const struct loop *loop);
 
 /* Moves the entry to the end of the list; it is due a span from now. NULL: disarms it. */
 void deadline_arm(struct deadline *d, struct deadline_list *list);

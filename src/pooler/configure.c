@@ -77,6 +77,7 @@ static void put_in_force(struct pooler *p, struct conf *conf)
 	strbuf_fini(&changes);
 	registry_reload(p->hub.registry, conf);
 	timeouts_renew(&p->hub);
+	deadline_drop_unused(p->hub.loop);
 	configure_apply(p);
 	http_apply_settings(p->http);
 	host_checks_set_up(&p->hub);

@@ -58,9 +58,10 @@ void client_set_up_deadlines(struct pool_session *ps)
 
 	if (wait != 0 && notify >= wait)
 		notify = 0;
-	ps->wait_notify = deadline_list_unless_0(ps->hub->loop, notify, on_wait_notify);
-	ps->query_wait = deadline_list_unless_0(ps->hub->loop, wait == 0 ? 0 : wait - notify, on_deadline);
-	ps->login_wait = deadline_list_unless_0(ps->hub->loop, wait, on_login_wait);
+	deadline_keep(&ps->wait_notify, deadline_list_unless_0(ps->hub->loop, notify, on_wait_notify));
+	deadline_keep(&ps->query_wait,
+		      deadline_list_unless_0(ps->hub->loop, wait == 0 ? 0 : wait - notify, on_deadline));
+	deadline_keep(&ps->login_wait, deadline_list_unless_0(ps->hub->loop, wait, on_login_wait));
 }
 
 void client_bound_login_wait(struct client *c)

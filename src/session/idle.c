@@ -58,7 +58,7 @@ void idle_pool_set_up(struct pool *pool)
 {
 	struct pool_session *ps = pool_session(pool);
 
-	ps->pool_idle = list_of(ps->hub, on_pool_idle);
+	deadline_keep(&ps->pool_idle, list_of(ps->hub, on_pool_idle));
 	if (ps->idle_deadline.list != ps->pool_idle)
 		idle_pool_note(pool);
 }
@@ -90,7 +90,7 @@ void idle_user_set_up(struct user *user)
 {
 	struct timeouts *t = user->session;
 
-	t->unused = list_of(t->hub, on_user_idle);
+	deadline_keep(&t->unused, list_of(t->hub, on_user_idle));
 	if (t->unused_deadline.list != t->unused)
 		idle_user_note(user);
 }

@@ -267,12 +267,14 @@ void server_set_up_deadlines(struct pool_session *ps)
 	unsigned n = set->size > 0 ? set->size : set->min_size;
 	uint64_t lifetime = set->server_lifetime_us, gap = lifetime / (n > 0 ? n : 1);
 
-	ps->server_connect = deadline_list_unless_0(loop, (uint64_t)s->server_connect_timeout, on_connect_too_long);
-	ps->server_idle = deadline_list_unless_0(loop, (uint64_t)s->server_idle_timeout, on_idle_too_long);
+	deadline_keep(&ps->server_connect,
+		      deadline_list_unless_0(loop, (uint64_t)s->server_connect_timeout, on_connect_too_long));
+	deadline_keep(&ps->server_idle,
+		      deadline_list_unless_0(loop, (uint64_t)s->server_idle_timeout, on_idle_too_long));
 	for (unsigned i = 0; i < LIFETIME_SPREAD; i++)
-		ps->server_lifetime[i] =
-			deadline_list_unless_0(loop, lifetime - lifetime / 10 * i / LIFETIME_SPREAD, on_lifetime);
-	ps->server_lifetime_again = deadline_list_unless_0(loop, gap, on_lifetime);
+		deadline_keep(&ps->server_lifetime[i],
+			      deadline_list_unless_0(loop, lifetime - lifetime / 10 * i / LIFETIME_SPREAD, on_lifetime));
+	deadline_keep(&ps->server_lifetime_again, deadline_list_unless_0(loop, gap, on_lifetime));
 }
 
 static bool is_armed_for_lifetime(const struct server *s)

@@ -62,6 +62,20 @@ bool pool_session_set_up(struct hub *hub, struct pool *pool)
 	return true;
 }
 
+static void drop_deadlines(struct pool_session *ps)
+{
+	deadline_disarm(&ps->idle_deadline);
+	deadline_keep(&ps->pool_idle, NULL);
+	deadline_keep(&ps->wait_notify, NULL);
+	deadline_keep(&ps->query_wait, NULL);
+	deadline_keep(&ps->login_wait, NULL);
+	deadline_keep(&ps->server_connect, NULL);
+	deadline_keep(&ps->server_idle, NULL);
+	deadline_keep(&ps->server_lifetime_again, NULL);
+	for (unsigned i = 0; i < LIFETIME_SPREAD; i++)
+		deadline_keep(&ps->server_lifetime[i], NULL);
+}
+
 void pool_session_free(struct pool *pool)
 {
 	struct pool_session *ps = pool->session;
@@ -69,7 +83,7 @@ void pool_session_free(struct pool *pool)
 	if (ps == NULL)
 		return;
 	ev_timer_stop(ps->hub->loop->ev, &ps->wake);
-	deadline_disarm(&ps->idle_deadline);
+	drop_deadlines(ps);
 	secret_renewal_free(&ps->renewal);
 	pool_secret_forget(&ps->secret);
 	failure_clear(&ps->failure);

@@ -62,10 +62,10 @@ bool timeouts_set_up(struct hub *hub, struct user *user)
 		return false;
 	t->user = user;
 	t->hub = hub;
-	t->client_idle = list_for(hub, user, SETTING_client_idle_timeout, on_client_idle);
-	t->query = list_for(hub, user, SETTING_query_timeout, on_query);
-	t->idle_transaction = list_for(hub, user, SETTING_idle_transaction_timeout, on_idle_transaction);
-	t->transaction = list_for(hub, user, SETTING_transaction_timeout, on_transaction);
+	deadline_keep(&t->client_idle, list_for(hub, user, SETTING_client_idle_timeout, on_client_idle));
+	deadline_keep(&t->query, list_for(hub, user, SETTING_query_timeout, on_query));
+	deadline_keep(&t->idle_transaction, list_for(hub, user, SETTING_idle_transaction_timeout, on_idle_transaction));
+	deadline_keep(&t->transaction, list_for(hub, user, SETTING_transaction_timeout, on_transaction));
 	return true;
 }
 
@@ -73,8 +73,14 @@ void timeouts_free(struct user *user)
 {
 	struct timeouts *t = user->session;
 
-	if (t != NULL)
-		deadline_disarm(&t->unused_deadline);
+	if (t == NULL)
+		return;
+	deadline_disarm(&t->unused_deadline);
+	deadline_keep(&t->client_idle, NULL);
+	deadline_keep(&t->query, NULL);
+	deadline_keep(&t->idle_transaction, NULL);
+	deadline_keep(&t->transaction, NULL);
+	deadline_keep(&t->unused, NULL);
 	free(t);
 	user->session = NULL;
 }

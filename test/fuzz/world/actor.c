@@ -164,7 +164,7 @@ static void say_batch(struct actor *a)
 	say_sync(a);
 }
 
-/* A Flush by itself would hold on to a server. */
+/* What it asks for comes with the Sync in any case. */
 static void say_flush_and_sync(struct actor *a)
 {
 	out_simple(&a->out, 'H');

@@ -56,6 +56,47 @@ static void of_many_lists_each_is_found_again(void **state)
 	turn_until(ndue == 1);
 }
 
+static void lists_that_nobody_keeps_and_in_which_nothing_is_armed_go(void **state)
+{
+	struct deadline_list *kept = NULL;
+	struct deadline d = {0};
+
+	(void)state;
+	deadline_list(loop, 10 * MS, note);
+	deadline_keep(&kept, deadline_list(loop, 20 * MS, note));
+	deadline_arm(&d, deadline_list(loop, 30 * MS, note));
+	assert_int_equal(deadline_list_count(loop), 3);
+	deadline_drop_unused(loop);
+	assert_int_equal(deadline_list_count(loop), 2);
+	assert_ptr_equal(deadline_list(loop, 20 * MS, note), kept);
+	deadline_keep(&kept, deadline_list(loop, 40 * MS, note));
+	turn_until(ndue == 1);
+	deadline_drop_unused(loop);
+	assert_int_equal(deadline_list_count(loop), 1);
+	assert_ptr_equal(deadline_list(loop, 40 * MS, note), kept);
+	deadline_keep(&kept, NULL);
+	assert_null(kept);
+	deadline_drop_unused(loop);
+	assert_int_equal(deadline_list_count(loop), 0);
+}
+
+static void drop_lists(struct deadline *d)
+{
+	deadline_drop_unused(loop);
+	due[ndue++] = d;
+}
+
+static void a_handler_may_have_lists_dropped(void **state)
+{
+	struct deadline d[2] = {0};
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		deadline_arm(&d[i], deadline_list(loop, 1 * MS, drop_lists));
+	turn_until(ndue == 2);
+	assert_int_equal(deadline_list_count(loop), 1);
+}
+
 static void it_is_due_a_span_after_it_was_armed(void **state)
 {
 	struct deadline d = {0};
@@ -253,6 +294,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_duration_and_handler_have_one_list),
 		TEST(of_many_lists_each_is_found_again),
+		TEST(lists_that_nobody_keeps_and_in_which_nothing_is_armed_go),
+		TEST(a_handler_may_have_lists_dropped),
 		TEST(it_is_due_a_span_after_it_was_armed),
 		TEST(entries_expire_in_the_order_in_which_they_were_armed),
 		TEST(a_disarmed_entry_never_expires),
