@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -69,6 +70,7 @@ class Witness:
         i = 0
         while not self.is_enough and self.failure is None:
             i += 1
+            time.sleep(0.01)
             result = self.w.query(f"SELECT 'witness {i}'")
             if result.error is not None or result.rows != [[f"witness {i}"]]:
                 self.failure = result.error or result.messages
