@@ -48,7 +48,7 @@ static void *take_reserve(void *table, size_t size)
 	return larger;
 }
 
-/* The places that large tables have outgrown would stay with us as holes, together as large as the tables themselves. */
+/* What large tables have outgrown would stay with us as holes, together as large as the tables themselves. */
 static void *table_realloc(void *table, long asked)
 {
 	size_t size = (size_t)asked;

@@ -195,8 +195,8 @@ static bool add_host_to_application_name(struct client *c)
 }
 
 /*
- * As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do speak.
- * False: out of memory.
+ * As PostgreSQL 18: only a newer minor version than ours, or unknown protocol options, are answered with what we do
+ * speak. False: out of memory.
  */
 static bool negotiate(struct client *c, const struct startup *s)
 {

@@ -9,6 +9,7 @@ ends with the part and the number of the allocation, and the log with who had as
 
 import collections
 import contextlib
+import functools
 import getpass
 import http.client
 import os
@@ -35,11 +36,11 @@ pytestmark = pytest.mark.skipif(is_pgbouncer(), reason="PgBouncer has other ways
 # A connection may end in the middle of anything.
 ENDS = (Closed, ConnectionError, ssl.SSLError, http.client.HTTPException)
 
-TABLES = ("CONFIG", "CONFIG_EXT", "DATABASES", "POOLS", "CLIENTS", "SERVERS", "SOCKETS", "ACTIVE_SOCKETS", "CLIENTS_EXT",
-          "USERS", "PEERS", "PEER_POOLS", "HOSTS", "CAPACITY", "CAPACITY_POOLS", "CAPACITY_USE", "WAITING", "POOL_STATS",
-          "POOL_EVENTS", "LATENCY", "LATENCY_TOTALS", "APPLICATIONS", "VERSION", "LISTS", "MEM", "STATE", "DNS_HOSTS",
-          "DNS_ZONES", "CLOSE_REASONS", "PROCESS", "ERRORS", "FDS", "ALL", "STATS", "STATS_TOTALS", "STATS_AVERAGES",
-          "TOTALS", "PREPARED_STATEMENTS", "PREPARED_STATS", "HELP", "COMMANDS")
+TABLES = ("CONFIG", "CONFIG_EXT", "DATABASES", "POOLS", "CLIENTS", "SERVERS", "SOCKETS", "ACTIVE_SOCKETS",
+          "CLIENTS_EXT", "USERS", "PEERS", "PEER_POOLS", "HOSTS", "CAPACITY", "CAPACITY_POOLS", "CAPACITY_USE",
+          "WAITING", "POOL_STATS", "POOL_EVENTS", "LATENCY", "LATENCY_TOTALS", "APPLICATIONS", "VERSION", "LISTS",
+          "MEM", "STATE", "DNS_HOSTS", "DNS_ZONES", "CLOSE_REASONS", "PROCESS", "ERRORS", "FDS", "ALL", "STATS",
+          "STATS_TOTALS", "STATS_AVERAGES", "TOTALS", "PREPARED_STATEMENTS", "PREPARED_STATS", "HELP", "COMMANDS")
 
 LARGE = 300000
 
@@ -58,7 +59,8 @@ class Life:
         self.n = 0
         s.pooler.databases.update({
             "secure": {"host": "localhost", "port": tls_pg.port, "dbname": "app", "user": "app"},
-            "scrammed": {"host": "127.0.0.1", "port": pg.port, "dbname": "app", "user": "scram_user", "password": PASSWORD},
+            "scrammed": {"host": "127.0.0.1", "port": pg.port, "dbname": "app", "user": "scram_user",
+                         "password": PASSWORD},
             "session": {"host": "127.0.0.1", "port": pg.port, "dbname": "app", "user": "app", "pool_mode": "session",
                         "pool_size": 1},
             "*": {"host": "127.0.0.1", "port": pg.port, "dbname": "app", "user": "app"}})
@@ -307,7 +309,9 @@ class Life:
 
     # Servers
 
-    def without_servers(self):
+    def without_servers(self, database):
+        """The last failure is forgotten: its pool does not wait to try again."""
+        eventually(lambda: self.is_served(database), f"{database} is served", every=0.01)
         self.pooler.admin("RECONNECT", user="admin")
         eventually(lambda: idle_servers(self.pooler) == 0, "no servers", every=0.002)
 
@@ -423,7 +427,8 @@ class Life:
     # HTTP
 
     def http(self):
-        for path in ("/livez", "/readyz", "/metrics", "/api/health", "/api/tables/pools", "/api/tables", "/api/pools", "/"):
+        for path in ("/livez", "/readyz", "/metrics", "/api/health", "/api/tables/pools", "/api/tables",
+                     "/api/pools", "/"):
             with contextlib.suppress(*ENDS), Http(self.scenario.http_port, login=("admin", "secret")) as h:
                 assert h.get(path).status in (200, 401, 500, 503), path
 
@@ -437,14 +442,13 @@ class Life:
 
     # Afterwards
 
+    def is_served(self, database="app"):
+        with contextlib.suppress(*ENDS), Wire(self.pooler.unix_socket) as w:
+            return w.try_login("trusted", database) is None and w.query("SELECT 'well'").rows == [["well"]]
+
     def assert_well(self):
         assert self.pooler.alive(), f"exit status {self.pooler.process.returncode}: {self.pooler.log()[-6000:]}"
-
-        def is_served():
-            with contextlib.suppress(*ENDS), Wire(self.pooler.unix_socket) as w:
-                return w.try_login("trusted", "app") is None and w.query("SELECT 'well'").rows == [["well"]]
-
-        eventually(is_served, "the next client is served", every=0.01)
+        eventually(self.is_served, "the next client is served", every=0.01)
         eventually(lambda: idle_servers(self.pooler) is not None, "nothing is left of it", every=0.01)
 
 
@@ -457,15 +461,17 @@ Part = collections.namedtuple("Part", "run before after", defaults=[nothing, not
 L = Life
 PARTS = [
     *(Part(run) for run in (
-        L.login_trust, L.login_plain, L.login_md5, L.login_scram, L.login_by_auth_query, L.login_by_pam, L.login_by_ldap,
+        L.login_trust, L.login_plain, L.login_md5, L.login_scram, L.login_by_auth_query, L.login_by_pam,
+        L.login_by_ldap,
         L.login_by_certificate, L.login_with_tls, L.login_over_unix_socket, L.login_refused, L.password_refused,
-        L.password_refused_by_others, L.startup_packets, L.extended, L.prepared, L.prepared_by_sql, L.outdated_statement,
+        L.password_refused_by_others, L.startup_packets, L.extended, L.prepared, L.prepared_by_sql,
+        L.outdated_statement,
         L.parameters, L.large_values, L.pieces, L.copy, L.transaction, L.waiting, L.cancel, L.leave_in_a_transaction,
         L.leave_in_a_batch, L.leave_the_server_dirty, L.replication, L.new_pool, L.server_killed, L.name_that_is_none,
         L.show, L.show_extended, L.set, L.http, L.http_command, L.http_refused)),
-    *(Part(run, before=L.without_servers) for run in (
-        L.server_login, L.server_login_by_unix_socket, L.server_login_by_name, L.server_login_with_tls,
-        L.server_login_by_scram)),
+    *(Part(run, before=functools.partial(L.without_servers, database=database)) for run, database in (
+        (L.server_login, "app"), (L.server_login_by_unix_socket, "by_unix"), (L.server_login_by_name, "named"),
+        (L.server_login_with_tls, "secure"), (L.server_login_by_scram, "scrammed"))),
     *(Part(run, after=L.undo_commands) for run in (L.pause, L.suspend, L.kill, L.wait_for_the_console)),
     Part(L.reload, before=L.change_configuration, after=L.reload_again),
     Part(L.reopen_log, before=L.change_log, after=L.reload_again),
@@ -473,8 +479,8 @@ PARTS = [
 
 
 # Of a process that has just begun: much is allocated once. Without servers it begins anyway.
-YOUNG = (L.login_by_auth_query, L.login_by_certificate, L.prepared, L.parameters, L.cancel, L.waiting, L.new_pool, L.show,
-         L.http, L.set, L.reload)
+YOUNG = (L.login_by_auth_query, L.login_by_certificate, L.prepared, L.parameters, L.cancel, L.waiting, L.new_pool,
+         L.show, L.http, L.set, L.reload)
 
 # Which allocations count, and how many in a row fail.
 WAYS = {"one of the program's own": {"own_only": True}, "one": {}, "five of them": {"own_only": True, "times": 5}}

@@ -164,9 +164,9 @@ BASE = {"default_pool_size": 6, "query_wait_timeout": 15, "server_login_retry": 
 @pytest.fixture
 def soaked(certs):
     """A server of its own: what it has answered it has to keep when it is killed."""
-    pg = Postgres(settings=["ssl = on", f"ssl_cert_file = '{certs.server.cert}'", f"ssl_key_file = '{certs.server.key}'",
-                            "synchronous_commit = on", "full_page_writes = on", "max_wal_size = '512MB'",
-                            "restart_after_crash = on"])
+    pg = Postgres(settings=["ssl = on", f"ssl_cert_file = '{certs.server.cert}'",
+                            f"ssl_key_file = '{certs.server.key}'", "synchronous_commit = on",
+                            "full_page_writes = on", "max_wal_size = '512MB'", "restart_after_crash = on"])
     pg.rows(SCHEMA, "app")
     yield pg
     pg.thaw()
@@ -275,7 +275,8 @@ def test_a_ledger_is_true_only_when_all_rows_are_as_it_says():
     ledger.doubt(doubted)
     for found in ({written: 2}, {written: 2, doubted: 2}):
         assert ledger.faults(found) == []
-    for found in ({}, {written: 1}, {written: 4}, {written: 2, refused: 2}, {written: 2, doubted: 1}, {written: 2, 9: 1}):
+    for found in ({}, {written: 1}, {written: 4}, {written: 2, refused: 2}, {written: 2, doubted: 1},
+                  {written: 2, 9: 1}):
         assert ledger.faults(found) != [], found
 
 

@@ -90,7 +90,8 @@ static void tell(size_t size)
 {
 	void *frames[20];
 	char line[64];
-	int n = snprintf(line, sizeof(line), "allocation %lld fails, of %zu bytes, in:\n", (long long)order->counted, size);
+	int n = snprintf(line, sizeof(line), "allocation %lld fails, of %zu bytes, in:\n", (long long)order->counted,
+			 size);
 
 	if (write(STDERR_FILENO, line, (size_t)n) == n)
 		backtrace_symbols_fd(frames + 2, backtrace(frames, 20) - 2, STDERR_FILENO);

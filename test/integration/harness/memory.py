@@ -19,8 +19,8 @@ class FailingMalloc:
 
     def __init__(self, pooler):
         library, order = (os.path.join(pooler.directory, name) for name in ("failing.so", "order"))
-        done = run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", library, SOURCE,
-                    "-ldl"])
+        done = run(["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", library,
+                    SOURCE, "-ldl"])
         assert done.returncode == 0, done.stderr
         with open(order, "w+b") as f:
             f.write(bytes(ORDER.size))

@@ -14,7 +14,9 @@ def idle_servers(pooler):
     lists = {row["list"]: int(row["items"]) for row in pooler.admin("SHOW LISTS")}
     is_busy = any(name.startswith(("cl_", "sv_")) and name not in ("sv_idle", "sv_used") and value != "0"
                   for row in rows for name, value in row.items())
-    return None if is_busy or lists["used_clients"] != 1 else sum(int(row["sv_idle"]) + int(row["sv_used"]) for row in rows)
+    if is_busy or lists["used_clients"] != 1:
+        return None
+    return sum(int(row["sv_idle"]) + int(row["sv_used"]) for row in rows)
 
 
 def wait_for_rest(pooler, pg):

@@ -12,8 +12,8 @@ import threading
 import time
 
 from .certs import tls
-from .wire import (Closed, Result, Wire, bind, copy_data, copy_done, copy_fail, describe, execute, extended, packet, parse,
-                   query, sync)
+from .wire import (Closed, Result, Wire, bind, copy_data, copy_done, copy_fail, describe, execute, extended, packet,
+                   parse, query, sync)
 
 SCHEMA = ("CREATE TABLE soak (client int NOT NULL, seq int NOT NULL, body text NOT NULL, digest text NOT NULL);"
           "CREATE INDEX ON soak (client, seq); GRANT ALL ON soak TO PUBLIC")
@@ -46,7 +46,8 @@ class Lost(Exception):
 class Ledger:
     """
     What one client knows of its rows, by sequence number: how many there are, and whether COMMIT was answered
-    (WRITTEN), was never sent or was refused (ABSENT), or has been sent without an answer (UNKNOWN: all of them or none).
+    (WRITTEN), was never sent or was refused (ABSENT), or has been sent without an answer (UNKNOWN: all of them, or
+    none).
     """
 
     def __init__(self):
@@ -80,7 +81,8 @@ class Ledger:
 class Client(threading.Thread):
     """
     One client, until stop() or a fault: `faults` says what no client may see. `gate` is a threading.Event: while it is
-    cleared, the client has no connection. pace: seconds between two steps at most. stays: it goes only when it is made to.
+    cleared, the client has no connection. pace: seconds between two steps at most. stays: it goes only when it is
+    made to.
     """
 
     def __init__(self, address, number, seed, gate, pace, database="app", user="app", password=None, context=None,
@@ -288,7 +290,8 @@ class Client(threading.Thread):
         """It may come too late, or never: the answer says."""
         seq = self.ledger.open()
         row = self.row(seq)
-        sql = "INSERT INTO soak SELECT {}, {}, '{}', '{}' FROM pg_sleep({})".format(*row, self.random.choice([0, 0.01, 0.1]))
+        sql = "INSERT INTO soak SELECT {}, {}, '{}', '{}' FROM pg_sleep({})".format(
+            *row, self.random.choice([0, 0.01, 0.1]))
         self.ledger.doubt(seq)
         self.send(query(sql))
         with contextlib.suppress(ConnectionError):

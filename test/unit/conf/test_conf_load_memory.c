@@ -19,7 +19,8 @@ static const char hba[] = "local all all peer map=m\n"
 
 static const char settings[] = "[users]\nann = pool_mode=session\n[peers]\n1 = host=/tmp\n"
 			       "[pgsluice]\nauth_type = hba\nauth_hba_file = hba\nauth_ident_file = ident\n"
-			       "auth_file = users\nlisten_port = 7777\nauth_ldap_options = ldapserver=127.0.0.1 ldapprefix=x\n";
+			       "auth_file = users\nlisten_port = 7777\n"
+			       "auth_ldap_options = ldapserver=127.0.0.1 ldapprefix=x\n";
 
 static int set_up(void **state)
 {
@@ -97,9 +98,9 @@ static void a_configuration_is_read_as_a_whole_or_refused(void **state)
 static void a_setting_is_set_or_refused(void **state)
 {
 	const struct conf_change changes[] = {
-		{.scope = SCOPE_GLOBAL, .key = SLICE_LIT("stats_period"), .value = SLICE_LIT("7")},
-		{.scope = SCOPE_DATABASE, .entry = SLICE_LIT("db7"), .key = SLICE_LIT("pool_size"), .value = SLICE_LIT("3")},
-		{.scope = SCOPE_USER, .entry = SLICE_LIT("bob"), .key = SLICE_LIT("pool_mode"), .value = SLICE_LIT("session")},
+		{SCOPE_GLOBAL, SLICE_LIT(""), SLICE_LIT("stats_period"), SLICE_LIT("7")},
+		{SCOPE_DATABASE, SLICE_LIT("db7"), SLICE_LIT("pool_size"), SLICE_LIT("3")},
+		{SCOPE_USER, SLICE_LIT("bob"), SLICE_LIT("pool_mode"), SLICE_LIT("session")},
 	};
 	size_t nerrors, nrefused = 0;
 	struct conf *loaded = load(NULL, &nerrors);
