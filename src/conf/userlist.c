@@ -9,6 +9,9 @@
 #define LONGEST_NAME 127
 #define LONGEST_SECRET 65531
 
+/* Bytes; a longer one cannot be read when somebody logs in (SCRAM_SALT_MAX). */
+#define LONGEST_SALT 128
+
 struct userlist {
 	struct arena *arena;
 	struct names *names;
@@ -67,6 +70,17 @@ static bool is_scram(struct slice secret)
 	       slice_split(&first, ':', &part) && slice_to_int64(part, &iterations) && iterations > 0 &&
 	       iterations <= INT32_MAX && is_base64(first, 0) &&
 	       slice_split(&second, ':', &part) && is_base64(part, 32) && is_base64(second, 32);
+}
+
+/* Of a secret that is_scram(). */
+static bool has_long_salt(const char *secret)
+{
+	const char *salt = strchr(secret, ':') + 1;
+	size_t n = strcspn(salt, "$"), padding = 0;
+
+	while (padding < n && salt[n - 1 - padding] == '=')
+		padding++;
+	return n / 4 * 3 - padding > LONGEST_SALT;
 }
 
 enum secret_type secret_type_of(const char *secret)
@@ -129,6 +143,7 @@ static const char *add_line(struct userlist *list, struct slice line, struct are
 {
 	struct userlist_entry *entry;
 	struct slice name, secret;
+	const char *text;
 
 	if (memchr(line.p, '\0', line.n) != NULL)
 		return "contains a NUL byte";
@@ -138,10 +153,13 @@ static const char *add_line(struct userlist *list, struct slice line, struct are
 		return "the name is too long; accepted: at most 127 bytes";
 	if (secret.n > LONGEST_SECRET)
 		return "the secret is too long; accepted: at most 65531 bytes";
+	text = arena_copy(list->arena, secret);
+	if (secret_type_of(text) == SECRET_SCRAM && has_long_salt(text))
+		return "the salt of the SCRAM secret is too long; accepted: at most 128 bytes";
 	entry = names_find(list->names, name);
 	if (entry == NULL)
 		entry = new_entry(list, name);
-	entry->secret = arena_copy(list->arena, secret);
+	entry->secret = text;
 	entry->type = secret_type_of(entry->secret);
 	return NULL;
 }

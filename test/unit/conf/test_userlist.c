@@ -137,6 +137,26 @@ static void names_and_secrets_have_a_longest_length(void **state)
 	done(&f);
 }
 
+static void a_salt_is_not_longer_than_logins_can_use(void **state)
+{
+	static char salt[173], text[512];
+	struct fixture f;
+
+	(void)state;
+	memset(salt, 'A', 172);
+	salt[171] = '=';
+	f = read_text((snprintf(text, sizeof(text), "\"a\" \"SCRAM-SHA-256$1:%s$" STORED ":" STORED "\"\n", salt), text));
+	assert_int_equal(f.problems.nerrors, 0);
+	assert_int_equal(userlist_at(f.list, 0)->type, SECRET_SCRAM);
+	done(&f);
+	salt[171] = 'A';
+	f = read_text((snprintf(text, sizeof(text), "\"a\" \"SCRAM-SHA-256$1:%s$" STORED ":" STORED "\"\n", salt), text));
+	assert_int_equal(f.problems.nerrors, 1);
+	assert_non_null(strstr(f.problems.errors.p, "the salt of the SCRAM secret is too long"));
+	assert_int_equal(userlist_count(f.list), 0);
+	done(&f);
+}
+
 static void a_line_that_was_put_is_read_back(void **state)
 {
 	static const char *const names[] = {"ann", "", "o\"neil", "\"", "a b", "; c", "d\r"};
@@ -183,6 +203,7 @@ int main(void)
 		cmocka_unit_test(kinds_of_secrets_are_told_apart),
 		cmocka_unit_test(a_broken_scram_secret_is_a_plain_password),
 		cmocka_unit_test(names_and_secrets_have_a_longest_length),
+		cmocka_unit_test(a_salt_is_not_longer_than_logins_can_use),
 		cmocka_unit_test(a_line_that_was_put_is_read_back),
 		cmocka_unit_test(what_no_line_can_hold_is_not_put),
 	};
