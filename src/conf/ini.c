@@ -13,6 +13,7 @@
 #include "conf/textfile.h"
 
 #define DEEPEST_INCLUDE 10
+#define MOST_INCLUDES 1000    /* files that include each other by twos and threes are soon millions */
 #define LONGEST_SECTION 40    /* libinih cuts names at 50 bytes */
 
 /* A file being read; those behind it wait until it is at its end. */
@@ -27,6 +28,7 @@ struct reader {
 	struct arena *arena;
 	struct conf_problems *problems;
 	struct source *source;
+	unsigned nincludes;
 	struct slice key, value;             /* of the entry that libinih has just been given the token of */
 	struct conf_place at;                /* of the line read last */
 	struct ini_entry *first, **end;
@@ -108,6 +110,11 @@ static void read_include(struct reader *r, struct slice line)
 	if (line.n <= word.n || !slice_eq((struct slice){line.p, word.n}, word) ||
 	    (line.p[word.n] != ' ' && line.p[word.n] != '\t')) {
 		conf_error(r->problems, r->at, "%.*s: unknown directive; accepted: %%include FILE", CONF_EXCERPT(line));
+		return;
+	}
+	if (++r->nincludes > MOST_INCLUDES) {
+		if (r->nincludes == MOST_INCLUDES + 1)
+			conf_error(r->problems, r->at, "more files are included than accepted: %d", MOST_INCLUDES);
 		return;
 	}
 	name = slice_trim((struct slice){line.p + word.n, line.n - word.n});

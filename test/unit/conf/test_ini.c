@@ -203,6 +203,16 @@ static void an_included_file_goes_in_as_its_text_would(void **state)
 	done(&f);
 }
 
+static void files_that_include_each_other_by_twos_are_told_once_and_soon(void **state)
+{
+	struct fixture f = read_text("%include t.ini\n%include t.ini\n");
+
+	(void)state;
+	assert_non_null(strstr(f.problems.errors.p, "more files are included than accepted: 1000"));
+	assert_true(f.problems.nerrors < 1000);
+	done(&f);
+}
+
 static void includes_nest_to_depth_ten(void **state)
 {
 	char name[32], text[64];
@@ -281,6 +291,7 @@ int main(void)
 		cmocka_unit_test(a_broken_head_is_an_error),
 		cmocka_unit_test(an_entry_before_the_first_section_has_none),
 		cmocka_unit_test(an_included_file_goes_in_as_its_text_would),
+		cmocka_unit_test(files_that_include_each_other_by_twos_are_told_once_and_soon),
 		cmocka_unit_test(includes_nest_to_depth_ten),
 		cmocka_unit_test(a_file_that_is_missing_is_named),
 		cmocka_unit_test(every_error_is_found_and_the_rest_still_read),
