@@ -803,10 +803,8 @@ def test_reload_turns_it_off_and_on(make_switching):
         assert [w.say(run("s")).value for _ in range(4)] == ["new"] * 4
 
 
-def test_the_statements_of_one_client_have_so_much_room(make_switching, is_long):
+def test_the_statements_of_one_client_have_so_much_room(make_switching):
     """Texts and all; what is deallocated makes room."""
-    if not is_long:
-        pytest.skip("hundreds of megabytes")
     pooler = make_switching(servers=1)
 
     def text(i):
