@@ -138,6 +138,11 @@ static enum way take_arguments(struct arguments *a, int argc, char **argv)
 	return WAY_RUN;
 }
 
+static void print_lines(const struct strbuf *lines, FILE *out)
+{
+	fputs(lines->n > 0 ? lines->p : "out of memory\n", out);
+}
+
 static struct conf *load(const struct arguments *a)
 {
 	struct conf_problems problems;
@@ -150,11 +155,11 @@ static struct conf *load(const struct arguments *a)
 		differences_tell(conf, a->file, &problems);
 	}
 	if (problems.nwarnings > 0 && !a->pooler.quiet)
-		fputs(problems.warnings.p, stderr);
+		print_lines(&problems.warnings, stderr);
 	if (problems.nerrors == 0 && problems.notes.n > 0 && !a->pooler.quiet)
-		fputs(problems.notes.p, stdout);
+		print_lines(&problems.notes, stdout);
 	if (problems.nerrors > 0)
-		fputs(problems.errors.p, stderr);
+		print_lines(&problems.errors, stderr);
 	if (problems.nerrors > 0)
 		conf_unref(&conf);
 	if (a->check && conf != NULL)
@@ -356,7 +361,9 @@ static int serve(int argc, char **argv)
 			status = start(a, conf, &error);
 		}
 	}
-	if (error.n > 0)
+	if (a == NULL || error.failed)
+		fprintf(stderr, "%s: out of memory\n", argv[0]);
+	else if (error.n > 0)
 		fprintf(stderr, "%s: %s\n", argv[0], error.p);
 	strbuf_fini(&error);
 	log_flush();

@@ -17,6 +17,7 @@ import random
 import signal
 import ssl
 import struct
+import subprocess
 
 import pytest
 
@@ -27,7 +28,7 @@ from harness.pg import PASSWORD
 from harness.pooler import is_pgbouncer
 from harness.rest import idle_servers
 from harness.scenario import Scenario
-from harness.system import eventually
+from harness.system import as_account, eventually
 from harness.wire import (CANCEL_REQUEST, Closed, Wire, bind, close, copy_data, copy_done, copy_fail, describe, execute,
                           packet, parse, query, sync)
 
@@ -548,3 +549,14 @@ def test_a_reload_without_memory_is_refused_and_changes_nothing(life):
     assert life.pooler.config("query_timeout") == before
     life.reload_again()
     assert life.pooler.config("query_timeout") != before
+
+
+def test_a_file_that_there_is_no_memory_to_read_is_not_read_and_the_program_says_so(life):
+    life.pooler.write()
+    for first in range(20):
+        done = subprocess.run(
+            [life.pooler.program, "--check", life.pooler.ini], capture_output=True, text=True, timeout=30,
+            env=life.pooler.environment(), cwd=life.pooler.directory, **as_account(),
+            preexec_fn=lambda: life.memory.begin(first, own_only=True, times=5, pid=os.getpid()))
+        assert life.memory.end().failed
+        assert done.returncode == 0 or "memory" in done.stderr, (first, done)

@@ -33,13 +33,13 @@ class FailingMalloc:
         pooler.environment = lambda: {**environment, "LD_PRELOAD": library, "FAILING_MALLOC": order}
         self.pooler = pooler
 
-    def begin(self, first, times=1, own_only=False):
+    def begin(self, first, times=1, own_only=False, pid=None):
         """
         From now on the pooler's allocations are counted, from 0, and those in [first, first + times) fail. own_only:
         only what the program itself asks for counts, and not what its libraries do.
         """
         self.order[:] = ORDER.pack(0, own_only, first, times, 0, 0)
-        self.order[:8] = struct.pack("=q", self.pooler.pid)
+        self.order[:8] = struct.pack("=q", pid or self.pooler.pid)
 
     def end(self):
         """No more. How many were counted, and how many have failed."""
