@@ -9,6 +9,8 @@ import socket
 import struct
 import threading
 
+from .wire import Listener
+
 TO_SERVER, TO_POOLER = "to the server", "to the pooler"
 
 # keep: so many bytes of the pattern pass before it happens.
@@ -94,7 +96,7 @@ def whole(data):
     return [data]
 
 
-class Cable:
+class Cable(Listener):
     """
     target: of PostgreSQL, a TCP address or the path of a Unix socket. pieces(data): in what portions bytes pass, each when
     it is made. Faults act on strands; mend() undoes silence.
@@ -102,25 +104,11 @@ class Cable:
 
     def __init__(self, target, host="127.0.0.1", pieces=whole):
         self.target, self.pieces = target, pieces
-        self.listener = socket.create_server((host, 0))
-        self.host, self.port = self.listener.getsockname()
         self.strands, self.traps = [], []
         self.lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(host)
 
-    @property
-    def entry(self):
-        """What a [databases] line says to be connected through it."""
-        return {"host": self.host, "port": self.port}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        # A thread blocked in accept() keeps the listening socket alive past close().
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+    def hang_up(self):
         for strand in self.strands:
             strand.cut()
 

@@ -472,17 +472,13 @@ class Peer(Stream):
                 return
 
 
-class FakeServer:
-    """A server that misbehaves: script(peer) is called, in a thread, for each connection it gets."""
+class Listener:
+    """Listens on a port of a TCP address; _accept() runs in a thread, and hang_up() ends what has come of it."""
 
-    def __init__(self, script, host="127.0.0.1", port=0):
-        self.script = script
-        self.host = host
+    def __init__(self, host, port=0):
         self.listener = socket.create_server((host, port),
                                              family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.port = self.listener.getsockname()[1]
-        self.peers = []
-        self.failures = []
+        self.host, self.port = self.listener.getsockname()[:2]
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -498,6 +494,19 @@ class FakeServer:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        self.hang_up()
+
+
+class FakeServer(Listener):
+    """A server that misbehaves: script(peer) is called, in a thread, for each connection it gets."""
+
+    def __init__(self, script, host="127.0.0.1", port=0):
+        self.script = script
+        self.peers = []
+        self.failures = []
+        super().__init__(host, port)
+
+    def hang_up(self):
         for peer in self.peers:
             peer.close()
 
