@@ -63,7 +63,7 @@ def eventually(condition, what="condition", timeout=30, every=0.05):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout} s: {what}")
+            raise AssertionError(f"not within {timeout * PATIENCE:g} s: {what}")
         time.sleep(every)
 
 

@@ -78,7 +78,7 @@ class Terminal:
         while not (value := condition()):
             if not self.read(0.1) and self.process.poll() is not None:
                 break
-            assert time.monotonic() < end, f"not within {timeout} s: {what}\n{self.text}"
+            assert time.monotonic() < end, f"not within {timeout * PATIENCE:g} s: {what}\n{self.text}"
         value = value or condition()
         assert value, f"ended with {self.process.returncode}, not: {what}\n{self.text}"
         return value
@@ -94,7 +94,7 @@ class Terminal:
         end = time.monotonic() + timeout * PATIENCE
         while self.process.poll() is None:
             self.read(0.05)
-            assert time.monotonic() < end, f"still running after {timeout} s\n{self.text}"
+            assert time.monotonic() < end, f"still running after {timeout * PATIENCE:g} s\n{self.text}"
         while self.read(0):
             continue
         return self.process.returncode
