@@ -1,6 +1,7 @@
 /*
  * A client's first packet (PostgreSQL manual, 55.2.1 Start-up).
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/out.h"
@@ -258,12 +259,13 @@ static void start(struct client *c, const struct startup *s)
 {
 	const struct first_params first = find_first(s);
 
-	c->login = calloc(1, sizeof(*c->login));
+	/* Not calloc(), which takes no chunk that malloc() has just got back. */
+	c->login = malloc(sizeof(*c->login));
 	if (c->login == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
-	strbuf_init(&c->login->startup);
+	*c->login = (struct client_login){0};
 	if (!take_names(c, first.user, first.database) || !take_all_params(c, s, first.replication) || !count_in(c))
 		return;
 	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {
