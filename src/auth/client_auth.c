@@ -153,7 +153,7 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 
 struct client_auth *client_auth_new(const struct client_auth_params *params)
 {
-	struct client_auth *a = calloc(1, sizeof(*a));
+	struct client_auth *a = sys_zeroed(sizeof(*a));
 
 	if (a != NULL && !init(a, params))
 		client_auth_free(&a);

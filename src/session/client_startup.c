@@ -1,9 +1,9 @@
 /*
  * A client's first packet (PostgreSQL manual, 55.2.1 Start-up).
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "proto/out.h"
 #include "proto/startup.h"
 #include "session/cancel_request.h"
@@ -259,13 +259,11 @@ static void start(struct client *c, const struct startup *s)
 {
 	const struct first_params first = find_first(s);
 
-	/* Not calloc(), which takes no chunk that malloc() has just got back. */
-	c->login = malloc(sizeof(*c->login));
+	c->login = sys_zeroed(sizeof(*c->login));
 	if (c->login == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
-	*c->login = (struct client_login){0};
 	if (!take_names(c, first.user, first.database) || !take_all_params(c, s, first.replication) || !count_in(c))
 		return;
 	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {
