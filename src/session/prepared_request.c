@@ -259,7 +259,8 @@ static bool is_bound_at_once(const struct request_pass *pass, const struct msg *
 
 	while (pos < pass->n && msg_peek(pass->p + pos, pass->n - pos, INT32_MAX, &next) == PEEK_OK) {
 		if (next.type == 'B')
-			return prepare_read(&next, &h) == PEEK_OK && h.statement.n == 0;
+			return prepare_is_unnamed(&next) ||
+			       (prepare_read(&next, &h) == PEEK_OK && h.statement.n == 0);
 		if (next.type != 'D')
 			return false;
 		if (next.have < next.len)
@@ -545,7 +546,9 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 		return PREPARED_FORWARD;
 	}
 	/* What makes no sense the server may judge. */
-	if (prepare_read(m, &h) != PEEK_OK)
+	if (m->type == 'P' && prepare_is_unnamed(m))
+		h = (struct prepare_head){.statement = SLICE_LIT(""), .size = 1};
+	else if (prepare_read(m, &h) != PEEK_OK)
 		return PREPARED_FORWARD;
 	if (m->type == 'P')
 		return prepared_set_up_server(pass->client) ? parse(pass, m, &h) : PREPARED_GONE;
@@ -558,7 +561,7 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 	return h.statement.n == 0 ? close_unnamed(pass) : close_named(pass, m, &h);
 }
 
-enum prepared_verdict prepared_request_that_matters(struct client *c, const struct msg *m, struct request_pass *pass)
+enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	struct prepared_server *ps = c->server->prepared;
 	enum prepared_verdict verdict = PREPARED_TAKEN;
