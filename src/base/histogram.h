@@ -48,6 +48,7 @@ static inline unsigned histogram_bucket(uint64_t us)
 uint64_t histogram_bucket_top(unsigned bucket);
 
 /* A period has ended. */
+__attribute__((cold))
 void histogram_turn(struct histogram_history *h);
 
 static inline void histogram_record(struct histogram_history *h, uint64_t us)

@@ -46,6 +46,7 @@ static void update_watch(struct conn *c)
 		ev_io_start(loop_of(c)->ev, &c->io);
 }
 
+__attribute__((cold))
 static void set_broken(struct conn *c)
 {
 	c->is_broken = true;
@@ -54,6 +55,7 @@ static void set_broken(struct conn *c)
 }
 
 /* What is no error of the socket's the reading side does not find: it finds the end, then. */
+__attribute__((cold))
 static void fail_write(struct conn *c)
 {
 	if (errno == EPROTO)
@@ -154,6 +156,7 @@ static size_t offer_kept(struct conn *c)
 }
 
 /* A message so long that what is kept of it leaves little room for a read: it grows where it is kept. */
+__attribute__((cold))
 static void take_more(struct conn *c, size_t n)
 {
 	if (!keep(c, loop_of(c)->scratch, n))
@@ -214,6 +217,7 @@ static bool may_read(const struct conn *c)
 }
 
 /* Whether the first byte is here and asks for TLS, in which case somebody else has gone on with it. */
+__attribute__((cold))
 static bool sniff(struct conn *c)
 {
 	uint8_t first;
@@ -287,6 +291,7 @@ static void write_waiting(struct conn *c)
 	c->ops->on_drained(c);
 }
 
+__attribute__((cold))
 static void begin(struct conn *c)
 {
 	if (c->is_connecting)

@@ -83,10 +83,8 @@ struct deadline_list *deadline_list(struct loop *loop, uint64_t span_us, deadlin
 	return list != NULL ? list : make_list(loop, &key);
 }
 
-void deadline_disarm(struct deadline *d)
+void deadline_take_out(struct deadline *d)
 {
-	if (d->list == NULL)
-		return;
 	/* The timer is left alone: when it fires it finds nothing due, and looks at what is there then. */
 	TAILQ_REMOVE(&d->list->entries, d, link);
 	d->list = NULL;

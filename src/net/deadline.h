@@ -49,7 +49,15 @@ unsigned deadline_list_count(const struct loop *loop);
 
 /* Moves the entry to the end of the list; it is due a span from now. NULL: disarms it. */
 void deadline_arm(struct deadline *d, struct deadline_list *list);
-void deadline_disarm(struct deadline *d);
+
+/* For the next: of one that is armed. */
+void deadline_take_out(struct deadline *d);
+
+static inline void deadline_disarm(struct deadline *d)
+{
+	if (d->list != NULL)
+		deadline_take_out(d);
+}
 
 /* For one whose list may have become another (a reload): armed in that one from now on; left alone if it is the same. */
 static inline void deadline_renew(struct deadline *d, struct deadline_list *list)

@@ -91,23 +91,32 @@ bool loop_may_shake_hands(struct loop *loop, struct conn *c)
 	return true;
 }
 
-static void on_before_sleep(EV_P_ ev_prepare *w, int events)
+/* All that is ready has been served: the next thing that the loop does is to sleep. */
+static void end_turn(struct loop *loop)
 {
-	struct loop *ours = w->data;
-
-	(void)loop;
-	(void)events;
-	choose_pace(ours);
-	loop_bury(ours);
+	choose_pace(loop);
+	loop_bury(loop);
 	loop_tables_renew();
 }
 
-static void on_after_sleep(EV_P_ ev_check *w, int events)
+/*
+ * What libev calls to serve all that is ready. The beginning and the end of a turn are here, and no watchers of kind
+ * ev_check and ev_prepare: those would be queued and served like events, in each turn. Once more ev_run() calls it at
+ * its beginning, when there is nothing but what has been left from the turn before.
+ */
+static void turn(EV_P)
 {
-	(void)loop;
-	(void)events;
+	struct loop *ours = ev_userdata(loop);
+
+	if (ours->turn == ev_iteration(loop)) {
+		ev_invoke_pending(loop);
+		return;
+	}
+	ours->turn = ev_iteration(loop);
 	clock_turn();
-	call_line(w->data);
+	call_line(ours);
+	ev_invoke_pending(loop);
+	end_turn(ours);
 }
 
 struct loop *loop_new(void)
@@ -129,13 +138,9 @@ struct loop *loop_new(void)
 		return NULL;
 	}
 	pace_init(&loop->pace);
-	ev_prepare_init(&loop->before_sleep, on_before_sleep);
-	loop->before_sleep.data = loop;
-	ev_prepare_start(loop->ev, &loop->before_sleep);
-	ev_check_init(&loop->after_sleep, on_after_sleep);
-	loop->after_sleep.data = loop;
-	ev_set_priority(&loop->after_sleep, EV_MAXPRI);
-	ev_check_start(loop->ev, &loop->after_sleep);
+	loop->turn = ev_iteration(loop->ev);
+	ev_set_userdata(loop->ev, loop);
+	ev_set_invoke_pending_cb(loop->ev, turn);
 	loop->line_end = &loop->line;
 	ev_idle_init(&loop->has_line, on_idle);
 	return loop;
@@ -145,8 +150,6 @@ void loop_free(struct loop *loop)
 {
 	loop_bury(loop);
 	deadline_free_lists(loop);
-	ev_prepare_stop(loop->ev, &loop->before_sleep);
-	ev_check_stop(loop->ev, &loop->after_sleep);
 	ev_loop_destroy(loop->ev);
 	loop_tables_free();
 	BIO_free(loop->tls_socket);

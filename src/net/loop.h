@@ -25,12 +25,11 @@ struct loop {
 	struct conn *graves;             /* closed connections, freed before the loop sleeps */
 	struct deadline_list *deadlines; /* all lists, by what makes them the same; see net/deadline.h */
 	struct pace pace;
+	unsigned turn;                   /* which one is under way, or was the last: libev's count */
 	unsigned nhandshakes;            /* steps of TLS handshakes in this turn, those of who was called included */
 	unsigned max_handshakes;         /* 0: no bound; tls_handshakes_per_turn */
 	struct conn *line, **line_end;   /* see loop_may_shake_hands() */
 	ev_idle has_line;
-	ev_prepare before_sleep;
-	ev_check after_sleep;
 };
 
 /* NULL when out of memory or without a backend. */

@@ -48,6 +48,7 @@ void applications_free(struct applications **a);
 bool applications_resize(struct applications *a, size_t most);
 
 /* For applications_of(): the place is found by name, or it is time to get one. */
+__attribute__((cold))
 struct application *applications_look_up(struct applications *a, struct paramset *set);
 
 /* Where sessions with these parameters are counted; it stands until the next call. */

@@ -271,9 +271,9 @@ static bool yields_under(struct cap *cap, const struct pool *pool, uint64_t now)
 	return false;
 }
 
-bool cap_yields_to_others(const struct pool *pool, uint64_t now)
+bool cap_yields(const struct pool *pool, uint64_t now)
 {
-	if (pool_server_count(pool) <= pool->settings.guaranteed_size)
+	if (!pool->is_capped || pool_server_count(pool) <= pool->settings.guaranteed_size)
 		return false;
 	for (size_t i = 0; i < CAP_KINDS; i++) {
 		struct cap *cap = pool->seats[i].cap;

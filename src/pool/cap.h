@@ -59,9 +59,4 @@ struct pool *cap_next(struct cap *cap, uint64_t now);
  * Whether the pool, which is about to give a released server to its next
  * client, is to give it up to another pool under the same bound instead.
  */
-bool cap_yields_to_others(const struct pool *pool, uint64_t now);
-
-static inline bool cap_yields(const struct pool *pool, uint64_t now)
-{
-	return pool->is_capped && cap_yields_to_others(pool, now);
-}
+bool cap_yields(const struct pool *pool, uint64_t now);

@@ -25,6 +25,7 @@ void in_use_join(struct pools_in_use *all, struct pool *pool, uint64_t now);
 void in_use_leave(struct pool *pool);
 
 /* A pool that is not in use is now; called by pool_server_enter(). */
+__attribute__((cold))
 void in_use_note(struct pool *pool);
 
 /* False: none is in use any more. */

@@ -162,6 +162,7 @@ void pool_fini(struct pool *pool);
 unsigned pool_server_count(const struct pool *pool);
 
 /* For pool_record(), of the first time of a kind: most names that clients try never serve anybody. */
+__attribute__((cold))
 void pool_record_first(struct pool *pool, enum latency_kind kind, uint64_t us);
 
 /* Something took so long. It is not recorded when there is no memory for its kind's first. */

@@ -15,7 +15,7 @@ struct database_pool {
 TAILQ_HEAD(all_pools, database_pool);
 
 struct registry {
-	struct conf *conf;
+	struct registry_front front;     /* first: see registry_conf() */
 	struct registry_hooks hooks;
 	struct database *databases;
 	struct user *users;
@@ -30,7 +30,7 @@ struct registry {
 
 static void set_up_pool(struct registry *r, struct pool *pool)
 {
-	const struct conf *c = r->conf;
+	const struct conf *c = r->front.conf;
 	const struct conf_database *db = pool->database->conf;
 	const struct conf_user *user = pool->user->conf;
 	struct pool_settings *set = &pool->settings;
@@ -64,12 +64,12 @@ static void set_up_pool(struct registry *r, struct pool *pool)
 
 static void set_cap_of_database(const struct registry *r, struct database *db)
 {
-	db->cap.max = (unsigned)conf_effective(r->conf, SETTING_max_db_connections, db->conf, NULL);
+	db->cap.max = (unsigned)conf_effective(r->front.conf, SETTING_max_db_connections, db->conf, NULL);
 }
 
 static void set_cap_of_user(const struct registry *r, struct user *user)
 {
-	user->cap.max = (unsigned)conf_effective(r->conf, SETTING_max_user_connections, NULL, user->conf);
+	user->cap.max = (unsigned)conf_effective(r->front.conf, SETTING_max_user_connections, NULL, user->conf);
 }
 
 static void drop_hosts(struct host **hosts, unsigned n)
@@ -149,7 +149,7 @@ static struct database *add_database(struct registry *r, struct slice name, cons
 
 static void add_configured(struct registry *r)
 {
-	for (const struct conf_database *c = r->conf->databases; c != NULL; c = c->next) {
+	for (const struct conf_database *c = r->front.conf->databases; c != NULL; c = c->next) {
 		struct slice name = slice_of(c->name);
 		struct database *db;
 
@@ -172,7 +172,7 @@ struct registry *registry_new(struct conf *conf, const struct registry_hooks *ho
 		free(r);
 		return NULL;
 	}
-	r->conf = conf;
+	r->front.conf = conf;
 	r->hooks = *hooks;
 	TAILQ_INIT(&r->pools);
 	in_use_init(&r->in_use);
@@ -232,7 +232,7 @@ void registry_free(struct registry *r)
 	HASH_ITER(hh, r->users, user, next_user)
 		free_user(r, user);
 	hosts_free(r->hosts);
-	conf_unref(&r->conf);
+	conf_unref(&r->front.conf);
 	free(r);
 }
 
@@ -244,11 +244,6 @@ struct hosts *registry_hosts(const struct registry *r)
 struct pools_in_use *registry_in_use(struct registry *r)
 {
 	return &r->in_use;
-}
-
-struct conf *registry_conf(const struct registry *r)
-{
-	return r->conf;
 }
 
 /*
@@ -289,7 +284,7 @@ static void rebind_database(struct registry *r, const struct conf *conf, struct 
 
 void registry_reload(struct registry *r, struct conf *conf)
 {
-	struct conf *old = r->conf;
+	struct conf *old = r->front.conf;
 	struct database *db, *next_db;
 	struct user *user, *next_user;
 	struct database_pool *dp;
@@ -298,7 +293,7 @@ void registry_reload(struct registry *r, struct conf *conf)
 		user->conf = conf_find_user(conf, atom_slice(user->name));
 	HASH_ITER(hh, r->databases, db, next_db)
 		rebind_database(r, conf, db);
-	r->conf = conf;
+	r->front.conf = conf;
 	r->cap.max = (unsigned)conf->s.max_server_connections;
 	HASH_ITER(hh, r->users, user, next_user) {
 		set_cap_of_user(r, user);
@@ -341,7 +336,7 @@ struct database *registry_database(struct registry *r, struct slice name)
 
 	if (db != NULL)
 		return db->is_dead ? NULL : db;
-	template = conf_find_database(r->conf, SLICE_LIT("*"));
+	template = conf_find_database(r->front.conf, SLICE_LIT("*"));
 	if (template == NULL)
 		return NULL;
 	db = add_database(r, name, template);
@@ -394,7 +389,7 @@ struct user *registry_user(struct registry *r, struct slice name)
 	user = add_user(r, name);
 	if (user == NULL)
 		return NULL;
-	user->conf = conf_find_user(r->conf, name);
+	user->conf = conf_find_user(r->front.conf, name);
 	cap_init(&user->cap);
 	set_cap_of_user(r, user);
 	if (!r->hooks.on_user(r->hooks.arg, user)) {
@@ -477,7 +472,7 @@ struct pool *registry_find_pool(const struct registry *r, struct slice database,
 
 int64_t registry_user_setting(const struct registry *r, enum setting_id id, const struct user *user)
 {
-	return conf_effective(r->conf, id, NULL, user == NULL ? NULL : user->conf);
+	return conf_effective(r->front.conf, id, NULL, user == NULL ? NULL : user->conf);
 }
 
 const char *database_server_name(const struct database *db)

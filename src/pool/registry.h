@@ -69,8 +69,16 @@ struct registry_hooks {
 struct registry *registry_new(struct conf *conf, const struct registry_hooks *hooks);
 void registry_free(struct registry *r);
 
+/* What a registry begins with: all that others see of it, because each message asks for it. */
+struct registry_front {
+	struct conf *conf;
+};
+
 /* The snapshot in force. */
-struct conf *registry_conf(const struct registry *r);
+static inline struct conf *registry_conf(const struct registry *r)
+{
+	return ((const struct registry_front *)r)->conf;
+}
 
 /* All hosts that databases name or servers are connected to. */
 struct hosts *registry_hosts(const struct registry *r);

@@ -97,13 +97,8 @@ struct stmt *stmt_ref(struct stmt *s)
 	return s;
 }
 
-void stmt_unref(struct stmts *all, struct stmt **s)
+void stmt_drop(struct stmts *all, struct stmt *dead)
 {
-	struct stmt *dead = *s;
-
-	*s = NULL;
-	if (dead == NULL || --dead->refs > 0)
-		return;
 	hashtable_remove(&all->table, &dead->hashed);
 	all->memory -= sizeof(*dead);
 	atom_unref(&dead->body);

@@ -57,8 +57,18 @@ struct stmt *stmts_get(struct stmts *all, const void *scope, enum stmt_kind kind
 
 struct stmt *stmt_ref(struct stmt *s);
 
+/* For the next: the last reference has gone. */
+void stmt_drop(struct stmts *all, struct stmt *dead);
+
 /* Drops the reference and clears the caller's pointer; NULL inside is allowed. */
-void stmt_unref(struct stmts *all, struct stmt **s);
+static inline void stmt_unref(struct stmts *all, struct stmt **s)
+{
+	struct stmt *mine = *s;
+
+	*s = NULL;
+	if (mine != NULL && --mine->refs == 0)
+		stmt_drop(all, mine);
+}
 
 static inline struct slice stmt_name(const struct stmt *s)
 {

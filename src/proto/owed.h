@@ -58,7 +58,9 @@ extern const uint8_t owed_requests[256];
 extern const uint8_t owed_replies[256];
 
 /* For the two below. */
+__attribute__((cold))
 bool owed_sent_unusual(struct owed *o, char type);
+__attribute__((cold))
 bool owed_reply_unusual(struct owed *o, char type);
 void owed_drop_marks(struct owed *o);
 

@@ -29,12 +29,14 @@ enum peek prepare_read(const struct msg *m, struct prepare_head *h)
 
 bool prepare_is_valid_parse(struct slice rest)
 {
-	struct cursor c = cursor_of((const uint8_t *)rest.p, rest.n);
-	size_t ntypes;
+	const char *end = memchr(rest.p, '\0', rest.n);
+	size_t left = end == NULL ? 0 : (size_t)(rest.p + rest.n - end) - 1;
+	uint16_t ntypes;
 
-	cursor_string(&c);
-	ntypes = cursor_u16(&c);
-	return !c.bad && cursor_left(&c) == ntypes * sizeof(uint32_t);
+	if (left < sizeof(ntypes))
+		return false;
+	memcpy(&ntypes, end + 1, sizeof(ntypes));
+	return left - sizeof(ntypes) == be16toh(ntypes) * sizeof(uint32_t);
 }
 
 /* Where out_begin() and out_end() do not do, because the body's end is not written here. */

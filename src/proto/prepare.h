@@ -27,6 +27,14 @@ struct prepare_head {
  */
 enum peek prepare_read(const struct msg *m, struct prepare_head *h);
 
+/* Whether a Parse is seen to give its statement no name, or a Bind to bind the unnamed statement to the unnamed portal. */
+static inline bool prepare_is_unnamed(const struct msg *m)
+{
+	if (m->type == 'P')
+		return m->have >= 1 && m->body[0] == '\0';
+	return m->type == 'B' && m->have >= 2 && m->body[0] == '\0' && m->body[1] == '\0';
+}
+
 /* The rest of a whole Parse, from the query on, is a query, a count of types and as many types, and nothing else. */
 bool prepare_is_valid_parse(struct slice rest);
 

@@ -33,6 +33,7 @@ enum server_rule {
 #define REQUEST_SMALL_MAX ((uint32_t)10000)
 
 /* For the next: one that is longer than the smaller of these. */
+__attribute__((cold))
 bool client_large_is_too_long(char type, uint32_t len);
 
 /* Whether a message of a client, with a body so long, is longer than any server takes. */

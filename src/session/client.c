@@ -97,6 +97,13 @@ static struct deadline_list *deadline_of_state(const struct client *c)
 	}
 }
 
+/* Most clients have no deadline, in the state before or in this one. */
+static inline void arm(struct client *c, struct deadline_list *list)
+{
+	if (list != NULL || deadline_is_armed(&c->deadline))
+		deadline_arm(&c->deadline, list);
+}
+
 void client_enter(struct client *c, enum client_state state)
 {
 	c->state = (uint8_t)state;
@@ -108,8 +115,7 @@ void client_enter(struct client *c, enum client_state state)
 			admission_leave(c);
 		return;
 	}
-	if (state == CLIENT_STARTUP || state == CLIENT_WAITING || state == CLIENT_IDLE || deadline_is_armed(&c->deadline))
-		deadline_arm(&c->deadline, deadline_of_state(c));
+	arm(c, deadline_of_state(c));
 }
 
 void client_renew_deadline(struct client *c)

@@ -104,12 +104,15 @@ static inline bool client_is_on_console(const struct client *c)
  * Ends a client: tells it why if the reason is one to be told, gives back or
  * closes its server, logs. The object is freed before the loop sleeps.
  */
+__attribute__((cold))
 void client_close(struct client *c, enum close_reason why);
 
 /* The same with the subject that stands for %s in the reason's text (NULL if it has none) and a DETAIL (NULL: none). */
+__attribute__((cold))
 void client_close_with(struct client *c, enum close_reason why, const char *subject, const char *detail);
 
 /* The same with a HINT in the place of the reason's own (NULL: that one). */
+__attribute__((cold))
 void client_close_hint(struct client *c, enum close_reason why, const char *subject, const char *detail,
 		       const char *hint);
 
@@ -117,6 +120,7 @@ void client_close_hint(struct client *c, enum close_reason why, const char *subj
 struct close_error {
 	const char *sqlstate, *message, *detail, *hint;
 };
+__attribute__((cold))
 void client_close_error(struct client *c, enum close_reason why, const struct close_error *error);
 
 /* A login waits for a server: no longer than a query may, if that comes before the end of client_login_timeout. */

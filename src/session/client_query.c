@@ -19,6 +19,7 @@
 /* A longer command cannot be meant for the console. */
 #define CONSOLE_QUERY_MAX 16384
 
+__attribute__((cold))
 static size_t bad_header(struct client *c, const uint8_t *p, const char *detail)
 {
 	char text[32];
@@ -34,6 +35,7 @@ static size_t bad_length(struct client *c, const uint8_t *p)
 }
 
 /* A server would end without a word, as if something was wrong with it. */
+__attribute__((cold))
 static void refuse_too_long(struct request_pass *pass)
 {
 	pass_flush(pass);
@@ -103,7 +105,7 @@ static inline void note_begun(struct client *c, char type)
 		client_pool(c)->stats.now.bind_count++;
 }
 
-/* Notes what the server will owe for a message. False: no memory for it, both are closed. */
+/* Notes what the server will owe for a message that passes as it is. False: no memory for it, both are closed. */
 static inline bool note_sent(struct client *c, char type)
 {
 	if (c->replication != REPLICATION_NONE) {
@@ -120,16 +122,11 @@ static inline bool note_sent(struct client *c, char type)
 
 enum verdict { GO_ON, TAKEN, STOP, GONE };
 
-/* A message that passes as it is. */
-static inline enum verdict pass_on(struct client *c, char type)
-{
-	return note_sent(c, type) ? GO_ON : GONE;
-}
-
 /*
  * Its next message hangs on answers that are to come. Where a failed COPY has left it open for good which those are, one
  * that is waited for may never come.
  */
+__attribute__((cold))
 static enum verdict wait_for_answers(struct client *c)
 {
 	if (c->server->owed.is_lost) {
@@ -142,27 +139,22 @@ static enum verdict wait_for_answers(struct client *c)
 	return STOP;
 }
 
-/* The same of a client whose prepared statements follow it, for any message that the server runs. */
-static inline enum verdict pass_tracked(struct client *c, const struct msg *m, struct request_pass *pass)
+/* Of a client whose prepared statements follow it, any message that the server runs. */
+static enum verdict look_up_statement(struct client *c, const struct msg *m, struct request_pass *pass)
 {
-	enum verdict verdict = TAKEN;
-
-	prepared_begin_batch(c->server, pass);
 	switch (prepared_request(c, m, pass)) {
 	case PREPARED_FORWARD:
-		verdict = pass_on(c, m->type);
 		break;
 	case PREPARED_TAKEN:
 		note_begun(c, m->type);
-		break;
+		prepared_sent(c, m->type);
+		return TAKEN;
 	case PREPARED_WAIT:
 		return wait_for_answers(c);
 	case PREPARED_GONE:
 		return GONE;
 	}
-	if (verdict != GONE)
-		prepared_sent(c, m->type);
-	return verdict;
+	return GO_ON;
 }
 
 static inline enum verdict prepare_forward(struct client *c, const struct msg *m, struct request_pass *pass)
@@ -176,10 +168,14 @@ static inline enum verdict prepare_forward(struct client *c, const struct msg *m
 		return STOP;
 	if (c->server == NULL && !acquire(c))
 		return c->state == CLIENT_CLOSED ? GONE : STOP;
-	return pass->is_tracked ? pass_tracked(c, m, pass) : pass_on(c, m->type);
+	if (!pass->is_tracked)
+		return GO_ON;
+	prepared_begin_batch(c->server, pass);
+	return prepared_is_foreign(c, m) ? GO_ON : look_up_statement(c, m, pass);
 }
 
 /* It was to leave, and asks for something more: see session/drain.h. */
+__attribute__((cold))
 static enum verdict answer_with_end(struct client *c, struct request_pass *pass)
 {
 	pass_flush(pass);
@@ -194,7 +190,7 @@ static inline enum verdict prepare(struct client *c, const struct msg *m, struct
 	case REQUEST_FORWARD:
 		return c->is_leaving ? answer_with_end(c, pass) : prepare_forward(c, m, pass);
 	case REQUEST_COPY:
-		return c->server != NULL ? pass_on(c, m->type) : GO_ON;
+		return GO_ON;
 	case REQUEST_TERMINATE:
 		pass_flush(pass);
 		client_close(c, CLOSE_CLIENT_QUIT);
@@ -218,18 +214,32 @@ static inline void pass_body(struct client *c, struct request_pass *pass)
 		pass->run = pass->pos;
 }
 
+/* A message that passes as it is, as far as it is here. False: both ends were closed. */
+static inline bool pass_on(struct client *c, const struct msg *m, struct request_pass *pass)
+{
+	pass->pos += MSG_HEADER_SIZE + m->have;
+	c->remain = m->len - m->have;
+	if (c->server == NULL) {
+		pass->run = pass->pos;
+		return true;
+	}
+	if (!note_sent(c, m->type))
+		return false;
+	if (pass->is_tracked)
+		prepared_sent(c, m->type);
+	return true;
+}
+
 /* Goes from message to message as far as they can be sent. False: the client was closed. */
 static bool pass_messages(struct client *c, struct request_pass *pass)
 {
 	uint32_t max = (uint32_t)hub_settings(c->hub)->max_packet_size;
 
+	if (c->remain > 0)
+		pass_body(c, pass);
 	while (pass->pos < pass->n) {
 		struct msg m;
 
-		if (c->remain > 0) {
-			pass_body(c, pass);
-			continue;
-		}
 		switch (msg_peek(pass->p + pass->pos, pass->n - pass->pos, max, &m)) {
 		case PEEK_SHORT:
 			return true;
@@ -250,14 +260,14 @@ static bool pass_messages(struct client *c, struct request_pass *pass)
 		case STOP:
 			return true;
 		case TAKEN:
-			continue;
+			/* Of what was put in its place, the client's own bytes may be a part. */
+			pass_body(c, pass);
+			break;
 		case GO_ON:
+			if (!pass_on(c, &m, pass))
+				return false;
 			break;
 		}
-		pass->pos += MSG_HEADER_SIZE + m.have;
-		c->remain = m.len - m.have;
-		if (c->server == NULL)
-			pass->run = pass->pos;
 	}
 	return true;
 }

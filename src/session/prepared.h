@@ -24,6 +24,7 @@
 #include "pool/stmt_names.h"
 #include "pool/stmt_ops.h"
 #include "proto/msg.h"
+#include "proto/prepare.h"
 #include "proto/sql.h"
 #include "session/bound_portals.h"
 #include "session/client.h"
@@ -55,6 +56,10 @@ struct prepared_server {
 	bool is_batch_open;      /* messages of the extended protocol that no Sync and no simple query has ended */
 	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
+	struct {
+		uint64_t from, to;       /* indexes of what was put ahead of a simple query that waits for it; to = 0: none */
+		bool has_failed;
+	} ahead;
 	uint64_t told;           /* bytes relayed to the client since the batch was begun, */
 	uint64_t told_before;    /* of these, in ParseComplete and ParameterDescription: what comes before any result */
 	/* So many ParseComplete and ParameterDescription were told, and are still not to be told again with the batch. */
@@ -80,9 +85,9 @@ enum prepared_verdict {
 	PREPARED_GONE,           /* the client was closed */
 };
 
-/* For the two below: messages that are not whole; and those that may matter. */
+/* For the next: of messages that are not whole. */
+__attribute__((cold))
 bool prepared_can_read_part(const struct client *c, const struct msg *m);
-enum prepared_verdict prepared_request_that_matters(struct client *c, const struct msg *m, struct request_pass *pass);
 
 /* Whether as much of a tracked client's message is here as it takes to decide. False: more of it has to come first. */
 static inline bool prepared_can_read(const struct client *c, const struct msg *m)
@@ -104,8 +109,7 @@ static inline bool prepared_binds_own_unnamed(const struct client *c, const stru
 {
 	const struct prepared_server *ps = c->server->prepared;
 
-	return m->have >= 2 && m->body[0] == '\0' && m->body[1] == '\0' && c->prepared == NULL && ps != NULL &&
-	       c->unnamed != 0 && ps->unnamed == c->unnamed && !stmt_ops_is_unnamed_uncertain(&ps->ops) &&
+	return prepare_is_unnamed(m) && c->prepared == NULL && ps != NULL && c->unnamed != 0 && ps->unnamed == c->unnamed && !stmt_ops_is_unnamed_uncertain(&ps->ops) &&
 	       !stmt_ops_has_earlier_changes(&ps->ops);
 }
 
@@ -127,11 +131,8 @@ static inline bool prepared_is_foreign(const struct client *c, const struct msg 
 	}
 }
 
-/* A message of a tracked client that has a server, before it is noted as sent. It starts at pass->pos. */
-static inline enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass)
-{
-	return prepared_is_foreign(c, m) ? PREPARED_FORWARD : prepared_request_that_matters(c, m, pass);
-}
+/* A message of a tracked client that has a server, and is not foreign, before it is noted as sent. It starts at pass->pos. */
+enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass);
 
 /* For the next: a Sync or a simple query. */
 void prepared_sent_last(struct client *c);

@@ -259,7 +259,8 @@ static bool is_bound_at_once(const struct request_pass *pass, const struct msg *
 
 	while (pos < pass->n && msg_peek(pass->p + pos, pass->n - pos, INT32_MAX, &next) == PEEK_OK) {
 		if (next.type == 'B')
-			return prepare_read(&next, &h) == PEEK_OK && h.statement.n == 0;
+			return prepare_is_unnamed(&next) ||
+			       (prepare_read(&next, &h) == PEEK_OK && h.statement.n == 0);
 		if (next.type != 'D')
 			return false;
 		if (next.have < next.len)
@@ -497,6 +498,12 @@ static bool drop_unnamed(struct request_pass *pass, uint64_t index)
 	return true;
 }
 
+/* Whether the simple query at hand is one that waits for what was put ahead of it. */
+static bool has_ahead(const struct prepared_server *ps)
+{
+	return ps != NULL && ps->ahead.to != 0;
+}
+
 static enum prepared_verdict query(struct request_pass *pass, const struct msg *m)
 {
 	enum prepared_verdict verdict = PREPARED_FORWARD;
@@ -509,7 +516,9 @@ static enum prepared_verdict query(struct request_pass *pass, const struct msg *
 		return PREPARED_WAIT;
 	if (m->have == m->len && m->len > 0 && sql_is_candidate(text.p, text.n) && text.p[text.n - 1] == '\0')
 		sql_read((struct slice){text.p, text.n - 1}, &sql);
-	if (sql.verb != SQL_OTHER)
+	if (has_ahead(pass->client->server->prepared))
+		verdict = prepared_sql_query_again(pass, m);
+	if (verdict == PREPARED_FORWARD && sql.verb != SQL_OTHER)
 		verdict = prepared_sql_query(pass, m, &sql);
 	if (verdict == PREPARED_GONE || verdict == PREPARED_WAIT)
 		return verdict;
@@ -537,7 +546,9 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 		return PREPARED_FORWARD;
 	}
 	/* What makes no sense the server may judge. */
-	if (prepare_read(m, &h) != PEEK_OK)
+	if (m->type == 'P' && prepare_is_unnamed(m))
+		h = (struct prepare_head){.statement = SLICE_LIT(""), .size = 1};
+	else if (prepare_read(m, &h) != PEEK_OK)
 		return PREPARED_FORWARD;
 	if (m->type == 'P')
 		return prepared_set_up_server(pass->client) ? parse(pass, m, &h) : PREPARED_GONE;
@@ -550,13 +561,13 @@ static enum prepared_verdict dispatch(struct request_pass *pass, const struct ms
 	return h.statement.n == 0 ? close_unnamed(pass) : close_named(pass, m, &h);
 }
 
-enum prepared_verdict prepared_request_that_matters(struct client *c, const struct msg *m, struct request_pass *pass)
+enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass)
 {
 	struct prepared_server *ps = c->server->prepared;
 	enum prepared_verdict verdict = PREPARED_TAKEN;
 
-	/* What the server skips changes nothing. */
-	if (c->server->owed.is_skipping)
+	/* What the server skips changes nothing. A query that something was put ahead of is not skipped with that. */
+	if (c->server->owed.is_skipping && !has_ahead(ps))
 		return PREPARED_FORWARD;
 	if (ps != NULL && !stmt_ops_reserve(&ps->ops, PUT_OPS_MAX))
 		pass->has_failed = true;

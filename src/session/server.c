@@ -437,7 +437,9 @@ static bool has_to_shrink(struct pool *pool)
 	return pool->is_shrinking;
 }
 
-static enum server_end reason_to_close(const struct server *s)
+/* For the next: something has happened to the pool, or to the server itself. */
+__attribute__((cold))
+static enum server_end what_happened(const struct server *s)
 {
 	if (s->slot.close_needed)
 		return s->retired_because != SERVER_END_NONE ? s->retired_because : SERVER_END_SERVER_REPLACED;
@@ -446,6 +448,32 @@ static enum server_end reason_to_close(const struct server *s)
 	if (s->slot.pool->is_paused && s->hub->pause != PAUSE_SUSPEND)
 		return SERVER_END_PAUSED;
 	return has_to_shrink(s->slot.pool) ? SERVER_END_LIMIT_LOWERED : SERVER_END_NONE;
+}
+
+/* Why nobody may get the server again; NONE: there is nothing against it. */
+static inline enum server_end reason_to_close(const struct server *s)
+{
+	const struct pool *pool = s->slot.pool;
+	bool may_have_one = s->slot.close_needed | pool->is_dead | pool->is_paused | pool->is_shrinking;
+
+	return may_have_one ? what_happened(s) : SERVER_END_NONE;
+}
+
+/* The same of one that has just done its work for a client, and may have done enough. */
+static enum server_end reason_to_go(struct server *s)
+{
+	const struct pool *pool = s->slot.pool;
+	enum server_end why = reason_to_close(s);
+
+	if (why != SERVER_END_NONE)
+		return why;
+	if ((s->is_over_age || pool->settings.server_lifetime_us == 0) && ends_of_age(s))
+		return SERVER_END_LIFETIME;
+	if (!pool->is_capped)
+		return SERVER_END_NONE;
+	if (cap_is_exceeded(pool))
+		return SERVER_END_LIMIT_LOWERED;
+	return cap_yields(pool, clock_us()) ? SERVER_END_GIVEN_UP : SERVER_END_NONE;
 }
 
 static bool needs_reset(const struct server *s)
@@ -461,6 +489,40 @@ static void await_cancel(struct server *s)
 {
 	pool_session(s->slot.pool)->counts.pins[PIN_CANCEL]++;
 	pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
+}
+
+/* The program is ending, and a transaction of the client's is over. */
+__attribute__((cold))
+static void end_for_shutdown(struct client *c)
+{
+	if (c->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
+		client_close(c, CLOSE_ADMIN_SHUTDOWN);
+	else
+		drain_look(c);
+}
+
+/* The server is a waiting client's now, and what that has sent goes on. */
+static void hand_over(struct server *s, struct pool_client *waiter)
+{
+	struct client *c = client_of_waiter(waiter);
+
+	server_link(s, c);
+	if (s->phase == SERVER_READY)
+		conn_resume(&c->conn);
+}
+
+/* To the client that has waited longest, or it rests. */
+static void give(struct server *s)
+{
+	struct pool_client *waiter = pool_release(&s->slot, clock_us());
+
+	if (waiter != NULL) {
+		hand_over(s, waiter);
+		return;
+	}
+	deadline_arm(&s->deadline, pool_session(s->slot.pool)->server_idle);
+	pool_session_share(s->slot.pool);
+	hub_note_quiet(s->hub);
 }
 
 void server_release(struct server *s)
@@ -480,13 +542,7 @@ void server_release(struct server *s)
 	s->query_at = s->xact_at = 0;
 	deadline_disarm(&s->query_deadline);
 	deadline_disarm(&s->xact_deadline);
-	why = reason_to_close(s);
-	if (why == SERVER_END_NONE && (s->is_over_age || s->slot.pool->settings.server_lifetime_us == 0) && ends_of_age(s))
-		why = SERVER_END_LIFETIME;
-	if (why == SERVER_END_NONE && s->slot.pool->is_capped && cap_is_exceeded(s->slot.pool))
-		why = SERVER_END_LIMIT_LOWERED;
-	if (why == SERVER_END_NONE && cap_yields(s->slot.pool, clock_us()))
-		why = SERVER_END_GIVEN_UP;
+	why = reason_to_go(s);
 	if (why != SERVER_END_NONE)
 		server_close(s, why);
 	else if (s->ncancels > 0)
@@ -494,46 +550,22 @@ void server_release(struct server *s)
 	else if (needs_reset(s))
 		server_task_start(s, TASK_RESET);
 	else
-		server_offer(s);
-	if (c != NULL && s->hub->shutdown == SHUTDOWN_WAIT_FOR_SERVERS)
-		client_close(c, CLOSE_ADMIN_SHUTDOWN);
-	else if (c != NULL)
-		drain_look(c);
-}
-
-/* The server is a waiting client's now, and what that has sent goes on. */
-static void hand_over(struct server *s, struct pool_client *waiter)
-{
-	struct client *c = (struct client *)((char *)waiter - offsetof(struct client, waiter));
-
-	server_link(s, c);
-	if (s->phase == SERVER_READY)
-		conn_resume(&c->conn);
+		give(s);
+	if (c != NULL && c->hub->shutdown != SHUTDOWN_NOT)
+		end_for_shutdown(c);
 }
 
 void server_offer(struct server *s)
 {
-	struct pool_session *ps = pool_session(s->slot.pool);
 	enum server_end why = reason_to_close(s);
-	struct pool_client *waiter;
 
 	/* The configuration may have changed while it logged in, was checked, reset or waited for a cancel request. */
-	if (why != SERVER_END_NONE) {
+	if (why != SERVER_END_NONE)
 		server_close(s, why);
-		return;
-	}
-	if (s->ncancels > 0) {
+	else if (s->ncancels > 0)
 		pool_server_enter(&s->slot, POOL_SERVER_BEING_CANCELED);
-		return;
-	}
-	waiter = pool_release(&s->slot, clock_us());
-	if (waiter == NULL) {
-		deadline_arm(&s->deadline, ps->server_idle);
-		pool_session_share(s->slot.pool);
-		hub_note_quiet(s->hub);
-		return;
-	}
-	hand_over(s, waiter);
+	else
+		give(s);
 }
 
 void server_serve_waiting(struct pool *pool)

@@ -156,11 +156,18 @@ void pool_session_free(struct pool *pool);
  */
 void pool_session_fill(struct pool *pool);
 
+/* For the next: of any pool. */
+bool pool_session_looks_down(const struct pool *pool);
+
 /*
  * No server is open, and none can be had now: the last login was refused and
  * the next is not due yet, or the hosts are down and server_down_action is fail.
  */
-bool pool_session_is_down(const struct pool *pool);
+static inline bool pool_session_is_down(const struct pool *pool)
+{
+	return pool->nservers[POOL_SERVER_ACTIVE] + pool->nservers[POOL_SERVER_IDLE] == 0 &&
+	       pool_session_looks_down(pool);
+}
 
 /* Closes a client with what is known of why no server can be had. */
 void pool_session_refuse(struct client *c);
@@ -177,8 +184,15 @@ void pool_session_refused(struct pool *pool, uint64_t began_at, const struct clo
 void pool_session_succeeded(struct pool *pool, uint64_t began_at);
 void pool_session_lost_young(struct pool *pool, uint64_t connected_at);
 
+/* For the next: of a pool under bounds. */
+void pool_session_share_bounds(struct pool *pool);
+
 /* Servers that were under a bound with this pool's, or idle ones of it, may have room to give. */
-void pool_session_share(struct pool *pool);
+static inline void pool_session_share(struct pool *pool)
+{
+	if (pool->is_capped)
+		pool_session_share_bounds(pool);
+}
 
 /* Why the pool's waiting clients wait. */
 enum pool_hold pool_session_hold(const struct pool *pool, uint64_t now);
@@ -230,6 +244,7 @@ void server_login_free(struct server_login **login);
 void server_ready(struct server *s);
 
 /* Ends a server connection; politely if nothing is under way. The reason goes to the log. */
+__attribute__((cold))
 void server_close(struct server *s, enum server_end why);
 
 /*
@@ -242,6 +257,7 @@ void server_destroy(struct server *s, enum server_end why);
 void server_destroy_as(struct server *s, enum server_end why, const char *text);
 
 /* The same for one whose client is to be told: both end. */
+__attribute__((cold))
 void server_close_with_client(struct server *s, enum close_reason why, const char *detail);
 
 /* Gives a granted server to its client; it may have to be set up first (then phase is SERVER_TASK). */

@@ -186,9 +186,9 @@ static void share(struct cap *cap)
 	}
 }
 
-void pool_session_share(struct pool *pool)
+void pool_session_share_bounds(struct pool *pool)
 {
-	for (size_t i = 0; i < CAP_KINDS && pool->is_capped; i++)
+	for (size_t i = 0; i < CAP_KINDS; i++)
 		if (!TAILQ_EMPTY(&pool->seats[i].cap->blocked))
 			share(pool->seats[i].cap);
 }
@@ -207,7 +207,7 @@ static bool is_refused(const struct pool *pool)
 	return pool_session(pool)->is_failing && clock_us() < pool->backoff.retry_at;
 }
 
-bool pool_session_is_down(const struct pool *pool)
+bool pool_session_looks_down(const struct pool *pool)
 {
 	struct opening o;
 

@@ -146,6 +146,7 @@ static void count_ready(struct server *s)
  * A message of a server that nobody has. An error unasked for is a server's
  * last word: no client may get it in the moment before its connection ends.
  */
+__attribute__((cold))
 static bool take_idle_message(struct server *s, const struct msg *m)
 {
 	struct error_fields f;
@@ -174,6 +175,7 @@ static bool is_needed_whole(const struct server *s, const struct msg *m)
 enum verdict { GO_ON, READY, BROKEN };
 
 /* A primary that refuses to write (25006) may be one no longer. Only what is here of the message is looked at. */
+__attribute__((cold))
 static void look_at_error(const struct server *s, const struct msg *m)
 {
 	struct error_fields f;
@@ -293,10 +295,16 @@ static bool take_prepared(struct server *s, const struct msg *m, uint64_t first,
 	return true;
 }
 
-/* Nothing hangs on the reply: no operation waits for one, and it says no more than that a step is done. */
+/* No operation waits for a reply: of those that come most mean nothing to prepared statements. */
+static inline bool is_quiet(const struct prepared_server *ps)
+{
+	return ps->ops.n == 0 && ps->replay != REPLAY_WAITING;
+}
+
+/* Nothing hangs on the reply: it says no more than that a step is done. */
 static inline bool means_nothing_to_prepared(const struct prepared_server *ps, const struct msg *m)
 {
-	return ps->ops.n == 0 && ps->replay != REPLAY_WAITING && m->type != 'E' && m->type != '1' && m->type != 't' &&
+	return is_quiet(ps) && m->type != 'E' && m->type != '1' && m->type != 't' &&
 	       !(m->type == 'C' && prepared_may_be_all_lost(m));
 }
 
@@ -305,17 +313,34 @@ static inline bool matters_to_prepared(const struct server *s, const struct msg 
 	return s->prepared != NULL && s->client != NULL && !means_nothing_to_prepared(s->prepared, m);
 }
 
-/* What most messages are: rows and the like, and steps on which nothing hangs. False: it is to be looked at closer. */
-static inline bool passes(struct server *s, const struct msg *m)
+/* What most messages are: rows and the like, and steps on which nothing hangs. `steps`: of those, which these are. */
+static inline bool is_plain(struct server *s, const struct msg *m, bool has_statements)
 {
-	enum server_rule rule = server_rule(m->type);
-
-	if (s->client == NULL || s->replication != REPLICATION_NONE || m->type == 't')
+	switch (server_rule(m->type)) {
+	case REPLY_PASS:
+		return m->type != 't';
+	case REPLY_STEP:
+		return !(has_statements && (m->type == '1' || (m->type == 'C' && prepared_may_be_all_lost(m)))) &&
+		       owed_reply(&s->owed, m->type);
+	default:
 		return false;
-	if (rule == REPLY_PASS)
-		return true;
-	return rule == REPLY_STEP && (s->prepared == NULL || means_nothing_to_prepared(s->prepared, m)) &&
-	       owed_reply(&s->owed, m->type);
+	}
+}
+
+/* Goes past plain messages, of which nobody has to see more than the head. */
+static void pass_plain(struct server *s, struct pass *pass, uint32_t max)
+{
+	bool has_statements = s->prepared != NULL;
+	size_t pos = pass->pos;
+	struct msg m;
+
+	if (s->client == NULL || s->replication != REPLICATION_NONE || (has_statements && !is_quiet(s->prepared)))
+		return;
+	while (msg_peek(pass->p + pos, pass->n - pos, max, &m) == PEEK_OK && is_plain(s, &m, has_statements)) {
+		pos += MSG_HEADER_SIZE + m.have;
+		s->remain = m.len - m.have;
+	}
+	pass->pos = pos;
 }
 
 /* A ReadyForQuery has come, and all before it is relayed. False: the server is closed. */
@@ -352,6 +377,7 @@ static void note_pin(const struct server *s)
  * but no answer. One that says more, or less than a whole message, is not the
  * next client's: that would take it for the answer to its own query.
  */
+__attribute__((cold))
 static bool has_said_all(struct server *s, struct pass *pass, uint32_t max)
 {
 	while (pass->pos < pass->n) {
@@ -411,70 +437,84 @@ static inline bool ends_replication(struct server *s, struct pass *pass)
 	return s->phase == SERVER_CLOSED;
 }
 
-static size_t taken(const struct server *s, const struct pass *pass)
+/* The rest of a message whose beginning has come before. */
+static inline void pass_rest(struct server *s, struct pass *pass)
 {
-	return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass->pos;
+	size_t left = pass->n - pass->pos, here = left < s->remain ? left : s->remain;
+
+	pass->pos += here;
+	s->remain -= (uint32_t)here;
+}
+
+/* LATER: more of it has to come first. OVER: what else there is is for others, or the server is closed. */
+enum course { NEXT, LATER, OVER };
+
+__attribute__((cold))
+static enum course end_as_broken(struct server *s, struct pass *pass)
+{
+	broken(s, pass);
+	return OVER;
+}
+
+/* A message that is not plain. */
+static enum course take_next(struct server *s, const struct msg *m, struct pass *pass, uint32_t max)
+{
+	uint64_t first = s->owed.first;
+	enum verdict verdict;
+
+	if (m->have < m->len && is_needed_whole(s, m))
+		return m->len > SERVER_WHOLE_MAX ? end_as_broken(s, pass) : LATER;
+	verdict = take_message(s, m);
+	if (verdict == BROKEN)
+		return end_as_broken(s, pass);
+	if (matters_to_prepared(s, m) && take_prepared(s, m, first, pass))
+		return verdict == READY && !go_on(s) ? OVER : NEXT;
+	if (verdict == READY && breaks_statement_mode(s)) {
+		/* In the place of the ReadyForQuery, which would tell the client to go on. */
+		flush(s, pass);
+		server_close_with_client(s, CLOSE_STATEMENT_MODE, NULL);
+		return OVER;
+	}
+	pass->pos += MSG_HEADER_SIZE + m->have;
+	s->remain = m->len - m->have;
+	return verdict == READY && !after_ready(s, pass, max) ? OVER : NEXT;
+}
+
+/* Goes from message to message as far as they are here. False: see OVER. */
+static bool take_messages(struct server *s, struct pass *pass)
+{
+	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
+	enum course course = NEXT;
+	struct msg m;
+
+	pass_rest(s, pass);
+	while (course == NEXT) {
+		pass_plain(s, pass, max);
+		if (pass->pos == pass->n)
+			return true;
+		if (ends_replication(s, pass))
+			return false;
+		switch (msg_peek(pass->p + pass->pos, pass->n - pass->pos, max, &m)) {
+		case PEEK_SHORT:
+			return true;
+		case PEEK_BAD:
+			course = end_as_broken(s, pass);
+			break;
+		case PEEK_OK:
+			course = take_next(s, &m, pass, max);
+			break;
+		}
+	}
+	return course == LATER;
 }
 
 size_t server_query_bytes(struct server *s, const uint8_t *p, size_t n)
 {
-	uint32_t max = (uint32_t)hub_settings(s->hub)->max_packet_size;
 	struct pass pass = {.p = p, .n = n};
 
 	s->has_replied = true;
-	while (pass.pos < n) {
-		enum verdict verdict;
-		uint64_t first;
-		struct msg m;
-
-		if (s->remain > 0) {
-			size_t here = n - pass.pos < s->remain ? n - pass.pos : s->remain;
-
-			pass.pos += here;
-			s->remain -= (uint32_t)here;
-			continue;
-		}
-		if (ends_replication(s, &pass))
-			return CONN_CLOSED;
-		switch (msg_peek(p + pass.pos, n - pass.pos, max, &m)) {
-		case PEEK_SHORT:
-			goto out;
-		case PEEK_BAD:
-			return broken(s, &pass);
-		case PEEK_OK:
-			break;
-		}
-		if (passes(s, &m)) {
-			pass.pos += MSG_HEADER_SIZE + m.have;
-			s->remain = m.len - m.have;
-			continue;
-		}
-		if (m.have < m.len && is_needed_whole(s, &m)) {
-			if (m.len > SERVER_WHOLE_MAX)
-				return broken(s, &pass);
-			goto out;
-		}
-		first = s->owed.first;
-		verdict = take_message(s, &m);
-		if (verdict == BROKEN)
-			return broken(s, &pass);
-		if (matters_to_prepared(s, &m) && take_prepared(s, &m, first, &pass)) {
-			if (verdict == READY && !go_on(s))
-				return taken(s, &pass);
-			continue;
-		}
-		if (verdict == READY && breaks_statement_mode(s)) {
-			/* In the place of the ReadyForQuery, which would tell the client to go on. */
-			flush(s, &pass);
-			server_close_with_client(s, CLOSE_STATEMENT_MODE, NULL);
-			return CONN_CLOSED;
-		}
-		pass.pos += MSG_HEADER_SIZE + m.have;
-		s->remain = m.len - m.have;
-		if (verdict == READY && !after_ready(s, &pass, max))
-			return taken(s, &pass);
-	}
-out:
+	if (!take_messages(s, &pass))
+		return s->phase == SERVER_CLOSED ? CONN_CLOSED : pass.pos;
 	flush(s, &pass);
 	if (s->prepared != NULL && !prepared_go_on(s))
 		return CONN_CLOSED;

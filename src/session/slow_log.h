@@ -8,7 +8,9 @@
 #include "session/server.h"
 
 /* For the two below. */
+__attribute__((cold))
 void slow_log_tell_wait(const struct server *s);
+__attribute__((cold))
 void slow_log_tell_transaction(const struct server *s, uint64_t took_us);
 
 /* Its client has got a server: what it has waited is told if that was long, and kept until its transaction ends. */

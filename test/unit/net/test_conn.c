@@ -161,7 +161,6 @@ static void peer_streams(void)
 		assert_int_equal(write(s.peer, piece, sizeof(piece)), sizeof(piece));
 		turn_until(s.nseen == i * sizeof(piece));
 	}
-	turn(0.001);
 }
 
 static void only_streams_that_come_in_pieces_are_collected(void **state)
