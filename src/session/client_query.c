@@ -74,7 +74,7 @@ static bool acquire(struct client *c)
 	case POOL_QUEUED:
 		client_enter(c, CLIENT_WAITING);
 		/* A pool that waits for something itself waits for it with one client more, too. */
-		if (pool->blocked_in == NULL || pool->nwaiting == 1)
+		if (!pool_is_busy(pool) && (pool->blocked_in == NULL || pool->nwaiting == 1))
 			pool_session_fill(pool);
 		return false;
 	}
