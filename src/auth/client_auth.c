@@ -118,6 +118,11 @@ static bool make_mock_secret(struct client_auth *a, enum secret_type type)
 	return a->secret != NULL;
 }
 
+bool client_auth_asks_nothing(enum auth_type type, const struct userlist_entry *entry)
+{
+	return type == AUTH_TYPE_ANY || (type == AUTH_TYPE_TRUST && entry != NULL);
+}
+
 static bool init(struct client_auth *a, const struct client_auth_params *params)
 {
 	a->type = params->type;
@@ -128,9 +133,8 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 		return false;
 	switch (a->type) {
 	case AUTH_TYPE_ANY:
-		return true;
 	case AUTH_TYPE_TRUST:
-		a->doomed = params->entry == NULL;
+		a->doomed = !client_auth_asks_nothing(a->type, params->entry);
 		return true;
 	case AUTH_TYPE_PLAIN:
 	case AUTH_TYPE_MD5:
@@ -149,7 +153,7 @@ static bool init(struct client_auth *a, const struct client_auth_params *params)
 
 struct client_auth *client_auth_new(const struct client_auth_params *params)
 {
-	struct client_auth *a = calloc(1, sizeof(*a));
+	struct client_auth *a = sys_zeroed(sizeof(*a));
 
 	if (a != NULL && !init(a, params))
 		client_auth_free(&a);

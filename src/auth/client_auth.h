@@ -37,6 +37,9 @@ struct client_auth_params {
 
 struct client_auth;
 
+/* Whether whoever comes is let in unasked: there is nothing to exchange. */
+bool client_auth_asks_nothing(enum auth_type type, const struct userlist_entry *entry);
+
 /* What the slices show is copied. NULL without memory or randomness, or for a type that this file does not do. */
 struct client_auth *client_auth_new(const struct client_auth_params *params);
 

@@ -1,6 +1,7 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
+#include <string.h>
 
 #include "base/sys.h"
 
@@ -44,8 +45,9 @@ static bool hash_padded(struct slice key, uint8_t pad, struct slice text, uint8_
 	uint8_t block[DIGEST_HMAC_KEY_MAX];
 	bool ok;
 
-	for (size_t i = 0; i < sizeof(block); i++)
-		block[i] = (i < key.n ? (uint8_t)key.p[i] : 0) ^ pad;
+	memset(block, pad, sizeof(block));
+	for (size_t i = 0; i < key.n; i++)
+		block[i] ^= (uint8_t)key.p[i];
 	ok = hash(&sha256, (struct slice){(const char *)block, sizeof(block)}, text, out);
 	sys_wipe(block, sizeof(block));
 	return ok;

@@ -60,6 +60,13 @@ void sys_wipe(void *p, size_t n)
 	explicit_bzero(p, n);
 }
 
+void *sys_zeroed(size_t n)
+{
+	void *p = malloc(n);
+
+	return p != NULL ? memset(p, 0, n) : NULL;
+}
+
 void sys_wipe_text(char **text)
 {
 	if (*text != NULL)

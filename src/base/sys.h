@@ -14,6 +14,12 @@ void sys_random(void *p, size_t n);
 /* Wipes memory that held a secret; not optimised away. */
 void sys_wipe(void *p, size_t n);
 
+/*
+ * Memory of zeros, for free(); NULL when there is none. For what comes and goes often: glibc's calloc() does not take
+ * what free() has just got back.
+ */
+void *sys_zeroed(size_t n);
+
 /* Wipes and frees a text, and forgets it; NULL is none. */
 void sys_wipe_text(char **text);
 

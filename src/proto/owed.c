@@ -53,7 +53,8 @@ static uint8_t *entry(struct owed *o, uint32_t i)
 
 static bool grow(struct owed *o)
 {
-	uint8_t *larger = malloc((size_t)o->cap * 2);
+	/* Zeroed, for owed_reply() reads the entry at the head before it looks whether there is one. */
+	uint8_t *larger = calloc(2, o->cap);
 
 	if (larger == NULL)
 		return false;

@@ -23,44 +23,61 @@ static bool base64_add(struct strbuf *out, const void *p, size_t n)
 	return true;
 }
 
-static int base64_digit(char c)
+/* In the place of six bits: the character is no digit. */
+#define NO_DIGIT 0x80
+
+/* What the characters of base64 stand for. */
+static const uint8_t *base64_values(void)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static uint8_t values[UCHAR_MAX + 1];
+
+	if (values[0] == NO_DIGIT)
+		return values;
+	memset(values, NO_DIGIT, sizeof(values));
+	for (uint8_t i = 0; i < 64; i++)
+		values[(uint8_t)digits[i]] = i;
+	return values;
+}
+
+static bool base64_decode_group(const char p[4], uint8_t out[3])
+{
+	const uint8_t *values = base64_values();
+	uint8_t a = values[(uint8_t)p[0]], b = values[(uint8_t)p[1]], c = values[(uint8_t)p[2]], d = values[(uint8_t)p[3]];
+
+	out[0] = (uint8_t)(a << 2 | b >> 4);
+	out[1] = (uint8_t)(b << 4 | c >> 2);
+	out[2] = (uint8_t)(c << 6 | d);
+	return ((a | b | c | d) & NO_DIGIT) == 0;
+}
+
+/* A padded group, of n bytes. Any digit does where the padding is. */
+static bool base64_decode_end(const char p[4], size_t n, uint8_t *out)
+{
+	const char group[] = {p[0], p[1], n == 2 ? p[2] : 'A', 'A'};
+	uint8_t bytes[3];
+	bool ok = base64_decode_group(group, bytes);
+
+	memcpy(out, bytes, n);
+	return ok;
 }
 
 /* Strict: padded, no blanks. (EVP_DecodeBlock() skips blanks and does not say how long the result is.) */
 static bool base64_decode(struct slice text, uint8_t *out, size_t max, size_t *len)
 {
-	size_t pad = 0, n;
+	size_t pad = 0;
 
 	if (text.n == 0 || text.n % 4 != 0)
 		return false;
 	while (pad < 2 && text.p[text.n - 1 - pad] == '=')
 		pad++;
-	n = text.n / 4 * 3 - pad;
-	if (n > max)
+	*len = text.n / 4 * 3 - pad;
+	if (*len > max)
 		return false;
-	*len = n;
-	for (; text.n > 0; text.p += 4, text.n -= 4) {
-		uint32_t bits = 0;
-
-		for (size_t i = 0; i < 4; i++) {
-			int digit = i + pad < text.n ? base64_digit(text.p[i]) : 0;
-
-			if (digit < 0)
-				return false;
-			bits = bits << 6 | (uint32_t)digit;
-		}
-		for (int shift = 16; shift >= 0 && n > 0; shift -= 8, n--)
-			*out++ = (uint8_t)(bits >> shift);
-	}
-	return true;
+	for (size_t whole = *len / 3; whole > 0; whole--, text.p += 4, out += 3)
+		if (!base64_decode_group(text.p, out))
+			return false;
+	return pad == 0 || base64_decode_end(text.p, 3 - pad, out);
 }
 
 static bool key_decode(struct slice text, uint8_t key[SCRAM_KEY_SIZE])

@@ -367,6 +367,8 @@ static void tell(struct client *c, const struct out_error *e, const char *reason
 		{.key = "reason", .text = reason}, {.key = "sqlstate", .text = e->sqlstate}, {0}};
 	struct strbuf out;
 
+	if (c->login != NULL)
+		client_login_send(c);
 	strbuf_init(&out);
 	out_error_response(&out, 'E', e);
 	if (!out.failed)

@@ -39,8 +39,18 @@ void client_login_free(struct client_login **login)
 	sys_wipe_text(&l->target);
 	sys_wipe_text(&l->password);
 	sys_wipe_text(&l->looked_up);
+	strbuf_fini(&l->last_word);
 	strbuf_fini(&l->startup);
 	free(l);
+}
+
+void client_login_send(struct client *c)
+{
+	struct strbuf *out = &c->login->last_word;
+
+	if (out->n > 0 && !out->failed)
+		conn_write(&c->conn, out->p, out->n);
+	strbuf_fini(out);
 }
 
 /* ------------------------------------------------------------------ verdict */
@@ -90,14 +100,14 @@ static void conclude(struct client *c, enum auth_step step)
 		fail(c, reason_of(client_auth_error(c->login->auth)), client_auth_error(c->login->auth)->text);
 }
 
-/* What a step of the exchange has come to, with what there is to say about it. */
+/* What a step of the exchange has come to, with what there is to say about it, which is taken over. */
 static void take_step(struct client *c, enum auth_step step, struct strbuf *out)
 {
 	bool is_cut = out->failed && step != AUTH_FAILED;
 
-	if (out->n > 0 && !out->failed)
-		conn_write(&c->conn, out->p, out->n);
-	strbuf_fini(out);
+	c->login->last_word = *out;
+	if (step != AUTH_OK)
+		client_login_send(c);
 	if (is_cut)
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 	else
@@ -112,7 +122,7 @@ static bool may_speak_scram(const struct client *c)
 	return c->login->type == AUTH_TYPE_SCRAM_SHA_256 || c->login->type == AUTH_TYPE_MD5;
 }
 
-static void begin_exchange(struct client *c, const struct userlist_entry *entry)
+static void ask_for_proof(struct client *c, const struct userlist_entry *entry)
 {
 	const struct settings *s = hub_settings(c->hub);
 	uint8_t end_point[TLS_END_POINT_MAX];
@@ -141,6 +151,14 @@ static void begin_exchange(struct client *c, const struct userlist_entry *entry)
 	strbuf_init(&out);
 	step = client_auth_start(c->login->auth, &out);
 	take_step(c, step, &out);
+}
+
+static void begin_exchange(struct client *c, const struct userlist_entry *entry)
+{
+	if (client_auth_asks_nothing(c->login->type, entry))
+		client_authenticated(c);
+	else
+		ask_for_proof(c, entry);
 }
 
 /* A database that is not there has no users; that it is not there is told to nobody who has not logged in. */
@@ -197,14 +215,14 @@ static bool is_paused(const struct client *c)
 	return !c->login->is_console && (c->hub->pause == PAUSE_ALL || (db != NULL && db->is_paused));
 }
 
-/* Asks auth_query for who is not in auth_file. False: there is nothing to ask; else on_looked_up() goes on. */
-static bool look_up(struct client *c)
+/* Asks auth_query for who has no entry in auth_file. False: there is nothing to ask; else on_looked_up() goes on. */
+static bool look_up(struct client *c, const struct userlist_entry *entry)
 {
 	const struct atom *database = c->login->is_console ? NULL : c->login->database;
 	struct auth_query_ticket *ticket;
 	struct auth_query_source source;
 
-	if (entry_of(c) != NULL || !auth_source_for(c->hub, database, &source))
+	if (entry != NULL || !auth_source_for(c->hub, database, &source))
 		return false;
 	client_enter(c, CLIENT_AUTH_WAIT);
 	c->login->awaits_resume = is_paused(c);
@@ -220,32 +238,37 @@ static bool look_up(struct client *c)
 /* Checks against what is stored of the user: in auth_file, or where auth_query looks. */
 static void begin_stored(struct client *c, enum auth_type type)
 {
+	const struct userlist_entry *entry = entry_of(c);
+
 	c->login->type = type;
-	if (type == AUTH_TYPE_ANY || !look_up(c))
-		begin_exchange(c, entry_of(c));
+	if (type == AUTH_TYPE_ANY || !look_up(c, entry))
+		begin_exchange(c, entry);
 }
 
 /* Somebody else has vouched for it; what is stored is still wanted, for logging in to servers. */
 static void vouched(struct client *c)
 {
 	c->login->is_vouched = true;
-	if (!look_up(c))
+	if (!look_up(c, entry_of(c)))
 		client_authenticated(c);
 }
 
 void client_login_resume(struct client *c)
 {
+	const struct userlist_entry *entry;
+
 	if (!c->login->awaits_resume || is_paused(c))
 		return;
 	c->login->awaits_resume = false;
 	client_enter(c, CLIENT_AUTH);
-	if (look_up(c))
+	entry = entry_of(c);
+	if (look_up(c, entry))
 		return;
 	/* A reload has changed where secrets are. */
 	if (c->login->is_vouched)
 		client_authenticated(c);
 	else
-		begin_exchange(c, entry_of(c));
+		begin_exchange(c, entry);
 	if (c->state != CLIENT_CLOSED)
 		conn_resume(&c->conn);
 }

@@ -22,6 +22,7 @@ struct client_login {
 	struct strbuf startup;           /* replication: the parameters of the startup packet, raw */
 	enum auth_type type;             /* of the exchange below */
 	struct client_auth *auth;        /* the exchange of passwords, where we check them */
+	struct strbuf last_word;         /* of that exchange: goes with the welcome, see client_login_send() */
 	struct auth_query_ticket *query; /* while auth_query is asked */
 	char *looked_up;                 /* the secret that it found */
 	bool was_looked_up, is_vouched;  /* auth_query was asked; somebody else says who it is */
@@ -39,6 +40,12 @@ void client_authenticate(struct client *c);
 
 /* A message of the exchange arrived. */
 size_t client_authenticate_bytes(struct client *c, const uint8_t *p, size_t n);
+
+/*
+ * Sends the last message of an exchange that went well, if there is one. It is kept back to leave together with the
+ * welcome; a client that is not welcomed at once gets it before anything else that it is told.
+ */
+void client_login_send(struct client *c);
 
 /* The messages that greet, with what a server has told; the client's parameters are `params` from then on. */
 void client_login_greet(struct client *c, const struct strbuf *welcome, struct paramset *params);

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/sys.h"
 #include "proto/out.h"
 #include "proto/startup.h"
 #include "session/cancel_request.h"
@@ -258,12 +259,11 @@ static void start(struct client *c, const struct startup *s)
 {
 	const struct first_params first = find_first(s);
 
-	c->login = calloc(1, sizeof(*c->login));
+	c->login = sys_zeroed(sizeof(*c->login));
 	if (c->login == NULL) {
 		client_close(c, CLOSE_OUT_OF_MEMORY);
 		return;
 	}
-	strbuf_init(&c->login->startup);
 	if (!take_names(c, first.user, first.database) || !take_all_params(c, s, first.replication) || !count_in(c))
 		return;
 	if (hub_settings(c->hub)->application_name_add_host && !add_host_to_application_name(c)) {

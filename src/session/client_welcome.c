@@ -54,11 +54,19 @@ static void finish(struct client *c, struct strbuf *out, enum client_state state
 	strbuf_fini(out);
 }
 
+/* Begins with what the client is still to be told of its login. */
+static struct strbuf begin_welcome(struct client *c)
+{
+	struct strbuf out = c->login->last_word;
+
+	strbuf_init(&c->login->last_word);
+	return out;
+}
+
 static void welcome_to_console(struct client *c)
 {
-	struct strbuf out;
+	struct strbuf out = begin_welcome(c);
 
-	strbuf_init(&out);
 	out_auth(&out, 0);
 	out_console_parameters(c, &out);
 	out_welcome_end(c, &out);
@@ -80,9 +88,8 @@ static void out_greeting(const struct hub *hub, const struct strbuf *welcome, co
 /* Takes over the reference to its parameters. */
 static void greet(struct client *c, const struct strbuf *greeting, struct paramset *params)
 {
-	struct strbuf out;
+	struct strbuf out = begin_welcome(c);
 
-	strbuf_init(&out);
 	paramset_unref(c->hub->params, &c->params);
 	c->params = params;
 	strbuf_reserve(&out, greeting->n + WELCOME_END_SIZE);
@@ -227,6 +234,7 @@ static void enter_pool(struct client *c)
 		pool_session_refuse(c);
 		return;
 	}
+	client_login_send(c);
 	client_enter(c, CLIENT_AWAIT_WELCOME);
 	client_bound_login_wait(c);
 	pool_await_login(pool, &c->waiter, clock_us());

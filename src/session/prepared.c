@@ -96,6 +96,7 @@ void prepared_release(struct server *s, struct client *c)
 	if (s->prepared == NULL)
 		return;
 	s->prepared->is_client_waiting = s->prepared->is_batch_open = false;
+	s->prepared->ahead.to = 0;
 	s->prepared->replay = REPLAY_NONE;
 }
 

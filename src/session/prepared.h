@@ -56,6 +56,10 @@ struct prepared_server {
 	bool is_batch_open;      /* messages of the extended protocol that no Sync and no simple query has ended */
 	uint64_t unnamed;        /* which unnamed statement it has, as in struct client; 0: no client's */
 	bool is_client_waiting;  /* for answers that make certain what its next message means */
+	struct {
+		uint64_t from, to;       /* indexes of what was put ahead of a simple query that waits for it; to = 0: none */
+		bool has_failed;
+	} ahead;
 	uint64_t told;           /* bytes relayed to the client since the batch was begun, */
 	uint64_t told_before;    /* of these, in ParseComplete and ParameterDescription: what comes before any result */
 	/* So many ParseComplete and ParameterDescription were told, and are still not to be told again with the batch. */

@@ -177,13 +177,25 @@ uint64_t prepared_put_nothing(struct request_pass *pass)
 	return index;
 }
 
-void prepared_put_sync(struct request_pass *pass)
+static void put_sync(struct request_pass *pass)
 {
 	static const char sync[] = {'S', 0, 0, 0, 4};
+
+	pass_put(pass, sync, sizeof(sync));
+}
+
+void prepared_put_clients_sync(struct request_pass *pass)
+{
+	prepared_put_note(pass, 'S');
+	put_sync(pass);
+}
+
+void prepared_put_sync(struct request_pass *pass)
+{
 	struct prepared_server *ps = server_part(pass);
 
 	dropped(pass, STMT_OP_REPLY, 'S')->is_injected_sync = true;
-	pass_put(pass, sync, sizeof(sync));
+	put_sync(pass);
 	stmt_ops_end_batch(&ps->ops);
 	ps->batch_at = owed_next(&pass->client->server->owed);
 }

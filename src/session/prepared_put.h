@@ -76,6 +76,9 @@ uint64_t prepared_put_nothing(struct request_pass *pass);
 /* Of what was put, nothing is skipped with what follows. Only where no message of the client's waits for its Sync. */
 void prepared_put_sync(struct request_pass *pass);
 
+/* A Sync whose answer is the client's, as if it had sent it. */
+void prepared_put_clients_sync(struct request_pass *pass);
+
 /*
  * Makes room for one more statement on the server. PREPARED_FORWARD: there is
  * room. PREPARED_WAIT: which could go is uncertain.

@@ -323,6 +323,15 @@ static enum stmt_reply query_failed(struct stmt_ops *ops, uint64_t index)
 	return first != NULL && first->is_mute ? STMT_REPLY_DROP : STMT_REPLY_PASS;
 }
 
+/* A simple query waits for what was put ahead of it. After an error of the client's own batch it is skipped itself. */
+static void note_error_ahead(struct prepared_server *ps, uint64_t index)
+{
+	if (index < ps->ahead.from)
+		ps->ahead.to = 0;
+	else
+		ps->ahead.has_failed = index < ps->ahead.to;
+}
+
 static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t first, bool is_told,
 				struct strbuf *changed)
 {
@@ -331,6 +340,7 @@ static enum stmt_reply on_error(struct server *s, const struct msg *m, uint64_t 
 	enum stmt_reply reply = STMT_REPLY_PASS;
 	bool retry = is_outdated(s, op, m) && !is_told && prepared_may_replay(s, op);
 
+	note_error_ahead(s->prepared, first);
 	if (op != NULL && op->is_outdated)
 		tell_outdated(changed);
 	else if (m->have == m->len && !retry)

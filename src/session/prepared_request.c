@@ -498,6 +498,12 @@ static bool drop_unnamed(struct request_pass *pass, uint64_t index)
 	return true;
 }
 
+/* Whether the simple query at hand is one that waits for what was put ahead of it. */
+static bool has_ahead(const struct prepared_server *ps)
+{
+	return ps != NULL && ps->ahead.to != 0;
+}
+
 static enum prepared_verdict query(struct request_pass *pass, const struct msg *m)
 {
 	enum prepared_verdict verdict = PREPARED_FORWARD;
@@ -510,7 +516,9 @@ static enum prepared_verdict query(struct request_pass *pass, const struct msg *
 		return PREPARED_WAIT;
 	if (m->have == m->len && m->len > 0 && sql_is_candidate(text.p, text.n) && text.p[text.n - 1] == '\0')
 		sql_read((struct slice){text.p, text.n - 1}, &sql);
-	if (sql.verb != SQL_OTHER)
+	if (has_ahead(pass->client->server->prepared))
+		verdict = prepared_sql_query_again(pass, m);
+	if (verdict == PREPARED_FORWARD && sql.verb != SQL_OTHER)
 		verdict = prepared_sql_query(pass, m, &sql);
 	if (verdict == PREPARED_GONE || verdict == PREPARED_WAIT)
 		return verdict;
@@ -558,8 +566,8 @@ enum prepared_verdict prepared_request(struct client *c, const struct msg *m, st
 	struct prepared_server *ps = c->server->prepared;
 	enum prepared_verdict verdict = PREPARED_TAKEN;
 
-	/* What the server skips changes nothing. */
-	if (c->server->owed.is_skipping)
+	/* What the server skips changes nothing. A query that something was put ahead of is not skipped with that. */
+	if (c->server->owed.is_skipping && !has_ahead(ps))
 		return PREPARED_FORWARD;
 	if (ps != NULL && !stmt_ops_reserve(&ps->ops, PUT_OPS_MAX))
 		pass->has_failed = true;

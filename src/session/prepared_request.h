@@ -28,6 +28,12 @@ enum prepared_verdict prepared_put_as(struct request_pass *pass, const struct ms
 /* A simple Query that is a statement which proto/sql knows. (prepared_sql.c) */
 enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct msg *m, const struct sql *sql);
 
+/*
+ * The same again, which was to wait for what was put ahead of it. PREPARED_TAKEN: that has failed, and the query with
+ * it. PREPARED_FORWARD: nothing is in its way any more. (prepared_sql.c)
+ */
+enum prepared_verdict prepared_sql_query_again(struct request_pass *pass, const struct msg *m);
+
 /* A Bind or Describe of a statement whose text is one of those. */
 enum prepared_verdict prepared_sql_use(struct request_pass *pass, const struct msg *m, const struct prepare_head *h,
 				       const struct stmt_named *named);

@@ -201,6 +201,37 @@ static enum prepared_verdict query_all(struct request_pass *pass)
 	return PREPARED_FORWARD;
 }
 
+/*
+ * Where a batch is open no Sync may be put between it and the query, so that an
+ * error in what was put ahead would have the server skip the query: nobody would
+ * answer it. It waits until all that has been answered.
+ */
+static enum prepared_verdict wait_for_ahead(struct request_pass *pass, uint64_t from)
+{
+	const struct server *s = pass->client->server;
+
+	prepared_put_flush(pass);
+	s->prepared->ahead.from = from;
+	s->prepared->ahead.to = owed_next(&s->owed);
+	s->prepared->ahead.has_failed = false;
+	return PREPARED_WAIT;
+}
+
+enum prepared_verdict prepared_sql_query_again(struct request_pass *pass, const struct msg *m)
+{
+	const struct server *s = pass->client->server;
+
+	if (s->owed.first < s->prepared->ahead.to)
+		return PREPARED_WAIT;
+	s->prepared->ahead.to = 0;
+	if (!s->prepared->ahead.has_failed)
+		return PREPARED_FORWARD;
+	/* The client has had the error as that of its query, which a Sync ends as well as its own end would. */
+	prepared_put_clients_sync(pass);
+	pass_skip(pass, MSG_HEADER_SIZE + m->len);
+	return PREPARED_TAKEN;
+}
+
 enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct msg *m, const struct sql *sql)
 {
 	struct client *c = pass->client;
@@ -219,6 +250,8 @@ enum prepared_verdict prepared_sql_query(struct request_pass *pass, const struct
 	verdict = make_way(pass, (const char *)m->body, sql, &x);
 	if (owed_next(owed) != before && !is_batch_open)
 		prepared_put_sync(pass);
+	else if (owed_next(owed) != before && sql->verb == SQL_EXECUTE && verdict == PREPARED_FORWARD)
+		verdict = wait_for_ahead(pass, before);
 	if (verdict == PREPARED_FORWARD && x.name.p != NULL) {
 		put_exchanged(pass, m, sql, &x);
 		verdict = PREPARED_TAKEN;

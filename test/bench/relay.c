@@ -6,10 +6,8 @@
  *
  * Listens on the loopback interface; each client gets a connection to the Unix socket. Runs until it is killed.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "listening.h"
 
 #define EVENTS_MAX 256
 
@@ -36,12 +36,6 @@ static struct sockaddr_un server;
 static int listener, loop;
 static struct end listening;
 static struct end *dead; /* freed once the turn is over: its events may name them */
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static void watch(struct end *e, int operation)
 {
@@ -136,7 +130,7 @@ static struct end *new_end(int fd)
 
 static void accept_client(void)
 {
-	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC), on = 1, upstream;
+	int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC), upstream;
 
 	if (client < 0)
 		return;
@@ -147,7 +141,6 @@ static void accept_client(void)
 		close(client);
 		return;
 	}
-	setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	struct end *a = new_end(client), *b = new_end(upstream);
 	a->other = b;
 	b->other = a;
@@ -179,17 +172,9 @@ static void bury_dead(void)
 	}
 }
 
-static void start_listening(int port)
+static void start_listening(const char *port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int on = 1;
-
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(listener, 4096) < 0)
-		fail("listen");
+	listener = listen_on_loopback(port);
 	listening.fd = listener;
 	watch(&listening, EPOLL_CTL_ADD);
 }
@@ -206,7 +191,7 @@ int main(int argc, char **argv)
 	server.sun_family = AF_UNIX;
 	snprintf(server.sun_path, sizeof(server.sun_path), "%s", argv[2]);
 	loop = epoll_create1(EPOLL_CLOEXEC);
-	start_listening(atoi(argv[1]));
+	start_listening(argv[1]);
 	for (;;) {
 		int n = epoll_wait(loop, events, EVENTS_MAX, -1);
 

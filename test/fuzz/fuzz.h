@@ -4,24 +4,27 @@
  * corpus. It leaves nothing behind, and what must hold it asserts by must().
  */
 #pragma once
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/str.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Not assert(): it holds in every build. */
-#define must(condition)                                                                      \
-	do {                                                                                 \
-		if (!(condition)) {                                                          \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                             \
-		}                                                                            \
+/* Not assert(): it holds in every build. The last error of a system call may be what it was about. */
+#define must(condition)                                                                                      \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			fprintf(stderr, "%s:%d: not so: %s (errno: %s)\n", __FILE__, __LINE__, #condition, \
+				strerror(errno));                                                            \
+			abort();                                                                             \
+		}                                                                                            \
 	} while (0)
 
 /* Nobody reads the log of a fuzzer. */

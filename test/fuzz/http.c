@@ -38,6 +38,20 @@ static struct conf *conf_of(void)
 	return conf;
 }
 
+/*
+ * The handshake may have to wait where the machine is busy, and libFuzzer's alarm, which looks for inputs that take too
+ * long, interrupts what waits. The handshake goes on, and the next call waits for it.
+ */
+static bool connect_fully(int fd, const struct sockaddr_in *to)
+{
+	int rc;
+
+	do {
+		rc = connect(fd, (const struct sockaddr *)to, sizeof(*to));
+	} while (rc != 0 && errno == EINTR);
+	return rc == 0;
+}
+
 static int connect_http(void)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT)};
@@ -46,7 +60,8 @@ static int connect_http(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	must(inet_pton(AF_INET, address(), &to.sin_addr) == 1);
-	must(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+	must(fd >= 0);
+	must(connect_fully(fd, &to));
 	must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)) == 0 && sys_set_nonblocking(fd));
 	return fd;
 }

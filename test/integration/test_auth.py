@@ -1,13 +1,14 @@
 """Who may log in: auth types, kinds of secrets, right and wrong passwords; and how the pooler logs in itself."""
 
 import re
+import threading
 
 import psycopg
 import pytest
 
 from harness.pg import PASSWORD
 from harness.pooler import assert_error
-from harness.wire import md5_secret, scram_secret
+from harness.wire import FakeServer, md5_secret, scram_secret
 
 CLIENT_PASSWORD = "päss wörd"
 SECRETS = {
@@ -110,6 +111,41 @@ def test_unknown_database_is_told_only_to_those_who_may_know(make_pooler, auth_t
     assert "nosuch" not in error["M"]
     _, error = login(pooler, CLIENT_PASSWORD, database="nosuch")
     assert_error(error, "no such database: nosuch", "3D000")
+
+
+SCRAM_CODES = [10, 11, 12]
+
+
+def test_the_pooler_proves_itself_before_it_refuses_whom_it_knows(make_pooler):
+    pooler = secured(make_pooler, "scram-sha-256", SECRETS["scram"])
+    codes, error = login(pooler, CLIENT_PASSWORD, database="nosuch")
+    assert codes == SCRAM_CODES
+    assert_error(error, "no such database: nosuch", "3D000")
+
+
+def test_the_pooler_proves_itself_while_a_client_waits_for_the_first_server(make_pooler):
+    has_proof = threading.Event()
+
+    def script(peer):
+        peer.read_startup()
+        assert has_proof.wait(30)
+        peer.welcome()
+        peer.drain()
+
+    with FakeServer(script) as server:
+        pooler = make_pooler(auth_type="scram-sha-256", userlist={"app": SECRETS["scram"]},
+                             databases={"app": server.entry})
+        with pooler.raw() as w:
+            recv = w.recv
+
+            def watched():
+                message = recv()
+                if message.type == "R" and message.body[3] == SCRAM_CODES[-1]:
+                    has_proof.set()
+                return message
+
+            w.recv = watched
+            w.login("app", "app", CLIENT_PASSWORD)
 
 
 @pytest.mark.parametrize("auth_type", ["plain", "md5", "scram-sha-256"])

@@ -31,31 +31,32 @@ class Fake(FakeServer):
 
     serve      lets them in; a connection goes on as it began whatever comes later
     close      reads the startup packet and closes
-    hang       reads it and says nothing, until the treatment changes: then that one
+    hang       reads it and says nothing, until let_in() or the treatment changes: then that one
     slow       lets them in after 100 ms
     gone       lets them in and closes at once
     CODE       refuses them with this SQLSTATE
 
-    attempts are the times of the startup packets; by_database those that log in now, and how many at most did.
+    Connections to come can be given treatments of their own, in next_ways. attempts are the times of the startup
+    packets; by_database those that log in now, and how many at most did.
     """
 
     def __init__(self, way="serve", port=0):
         self.way = way
         self.lock = threading.Lock()
-        self.attempts, self.seen = [], []
-        self.open = self.logging_in = self.most_logging_in = 0
+        self.attempts, self.seen, self.next_ways = [], [], []
+        self.open = self.logging_in = self.most_logging_in = self.places = 0
         self.by_database, self.most_by_database = {}, {}
         super().__init__(self._treat, port=port)
 
     def _treat(self, peer):
         database = peer.read_startup().get("database")
-        way = self.way
         with self.lock:
+            way = self.next_ways.pop(0) if self.next_ways else self.way
             self.attempts.append(time.monotonic())
         self._count(database, 1)
         if way == "slow":
             time.sleep(0.1)
-        while way == "hang":
+        while way == "hang" and not self._has_place():
             time.sleep(0.01)
             way = self.way
         self._count(database, -1)
@@ -73,6 +74,17 @@ class Fake(FakeServer):
         finally:
             with self.lock:
                 self.open -= 1
+
+    def let_in(self, n):
+        """Of those that hang now or come later so many are served."""
+        with self.lock:
+            self.places += n
+
+    def _has_place(self):
+        with self.lock:
+            has_place = self.places > 0
+            self.places -= has_place
+        return has_place
 
     def _count(self, database, change):
         with self.lock:
@@ -346,18 +358,23 @@ def test_the_server_dies_under_an_idle_client_of_session_mode(make_pooler):
 # Connects in flight
 
 def test_connects_in_flight_are_bounded_per_pool_and_per_host(make_pooler):
-    """Six pools with 15 clients each on one host, two on another; logins take 100 ms. Each bound is reached, none
-    is passed."""
-    with Fake("slow") as one, Fake("slow") as other:
+    """Six pools with 15 clients each on one host, two on another. Each bound is reached, while nobody is let in, and
+    none is passed, neither then nor while logins take 100 ms."""
+    with Fake() as one, Fake() as other:
         databases = {f"one{i}": one.entry for i in range(6)}
         databases.update({f"other{i}": other.entry for i in range(2)})
         pooler = make_pooler(databases=databases, server_connect_parallel=3, host_connect_parallel=5,
                              default_pool_size=15, max_client_conn=200)
         for name in databases:
             use(pooler, name)
+        one.way = other.way = "hang"
         with contextlib.ExitStack() as stack:
             clients = [w for name in databases
                        for w in stack.enter_context(waiting_clients(pooler, 15, name, "BEGIN"))]
+            for server in one, other:
+                wait_host(pooler, server.port, connecting=5)
+                eventually(lambda: server.logging_in == 5, "five logins at the same time")
+            one.way = other.way = "slow"
             for w in clients:
                 assert w.result().status == "T"
         assert one.most_logging_in == other.most_logging_in == 5
@@ -389,10 +406,13 @@ def test_after_a_failure_connects_go_one_at_a_time(make_pooler):
             eventually(lambda: server.logging_in == 1, "one attempt", every=0.01)
             time.sleep(1.5)
             assert server.most_logging_in == 1
-            server.way = "slow"
+            server.let_in(1)
+            wait_host(pooler, server.port, connecting=8)
+            eventually(lambda: server.logging_in == 8, "eight logins at the same time")
+            server.way = "serve"
             for w in clients:
                 assert w.result().tags == ["SELECT 0"]
-        assert 1 < server.most_logging_in <= 8
+        assert server.most_logging_in == 8
 
 
 # Waits between attempts
@@ -633,19 +653,16 @@ def test_a_reload_changes_how_many_failures_are_too_many(make_pooler):
 
 def test_a_success_between_failures_keeps_the_breaker_closed(make_pooler):
     """In a row: two failures and a success, again and again, with breaker_failures = 3."""
-    with Fake("close") as server:
+    with Fake() as server:
         pooler = make_pooler(databases={"app": server.entry}, breaker_failures=3, server_lifetime=0)
         for _ in range(4):
-            server.attempts.clear()
-            server.way = "close"
+            server.next_ways = ["close", "close"]
             with pooler.raw() as w:
                 w.startup({"user": "app", "database": "app"})
                 w.send_raw(query("SELECT 1"))
-                # The attempts are at least 10 ms apart, and this is looked at every millisecond.
-                eventually(lambda: len(server.attempts) == 2, "two failures", every=0.001)
-                server.way = "serve"
                 assert w.finish_login("app") is None
                 assert w.result().tags == ["SELECT 0"]
+            assert server.next_ways == []
             wait_host(pooler, server.port, state="up", failures=0)
         assert "is down after" not in pooler.log()
 

@@ -20,7 +20,10 @@ def bench(cluster):
 
 @contextlib.contextmanager
 def watcher(pg, dbname="app"):
-    """Looks ten times a second how many servers there are; yields the list of what it saw."""
+    """
+    Looks ten times a second how many servers there are, the one aside by which the pooler asks for the connection slots
+    once a minute; yields the list of what it saw.
+    """
     seen, end = [], threading.Event()
 
     def watch():
@@ -28,7 +31,7 @@ def watcher(pg, dbname="app"):
             while not end.is_set():
                 seen.append(c.execute(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND usename = 'app'"
-                    " AND backend_type = 'client backend'", [dbname]).fetchone()[0])
+                    " AND backend_type = 'client backend' AND application_name <> 'pgsluice'", [dbname]).fetchone()[0])
                 time.sleep(0.1)
 
     thread = threading.Thread(target=watch)

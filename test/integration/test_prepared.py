@@ -626,6 +626,68 @@ def test_an_execute_behind_somebodys_copy_leaves_the_server_free(make_switching)
         eventually(lambda: pooler.admin("SHOW POOLS")[0]["sv_active"] == "0", "the server is free")
 
 
+@pytest.fixture
+def prepared_table(pg):
+    """A table that everybody may use, and that a test may drop."""
+    pg.rows("CREATE TABLE prepared_table (i int); GRANT ALL ON prepared_table TO PUBLIC", "app")
+    yield "prepared_table"
+    pg.rows("DROP TABLE IF EXISTS prepared_table", "app")
+
+
+def open_batch(w):
+    w.send_raw(close("P", "") + flush())
+    w.recv_until("3")
+
+
+def say_behind(w, *texts):
+    """Simple queries, all at once, and their results."""
+    w.send_raw(b"".join(query(text) for text in texts))
+    return [w.result() for _ in texts]
+
+
+def test_an_execute_in_an_open_batch_is_answered_though_the_server_cannot_parse_it(make_switching, pg, prepared_table):
+    """Behind an error a server skips all up to the next Sync, and the client has no reason to send one."""
+    with make_switching(servers=1, max_prepared_statements=1).wire() as w:
+        w.say(parse(f"SELECT count(*) FROM {prepared_table}", "gone"))
+        w.say(parse("SELECT 1", "another"))
+        pg.rows(f"DROP TABLE {prepared_table}", "app")
+        for _ in range(2):
+            open_batch(w)
+            refused, following = say_behind(w, "EXECUTE gone", "SELECT 2")
+            assert (refused.types, refused.error["C"]) == ("EZ", "42P01")
+            assert following.value == "2"
+
+
+def test_an_execute_in_an_open_batch_of_a_failed_transaction_is_answered(make_switching):
+    with make_switching(servers=1, max_prepared_statements=1).wire() as w:
+        w.say(parse("SELECT 42", "q"))
+        w.say(parse("SELECT 1", "another"))
+        w.query("BEGIN")
+        assert w.query("SELEC").status == "E"
+        open_batch(w)
+        refused, ended, following = say_behind(w, "EXECUTE q", "ROLLBACK", "EXECUTE q")
+        assert (refused.types, refused.error["C"], refused.status) == ("EZ", "25P02", "E")
+        assert ended.status == "I" and following.value == "42"
+
+
+def test_an_execute_in_an_open_batch_waits_for_its_statement_and_runs(make_switching):
+    with make_switching(servers=1, max_prepared_statements=1).wire() as w:
+        w.say(parse("SELECT 42", "q"))
+        w.say(parse("SELECT 1", "another"))
+        open_batch(w)
+        assert [r.value for r in say_behind(w, "EXECUTE q", "EXECUTE another", "EXECUTE q")] == ["42", "1", "42"]
+
+
+def test_an_execute_behind_an_error_in_its_batch_is_skipped(make_switching):
+    """As PostgreSQL does, whatever was put ahead of it."""
+    with make_switching(servers=1, max_prepared_statements=1).wire() as w:
+        w.say(parse("SELECT 42", "q"))
+        w.say(parse("SELECT 1", "another"))
+        w.send_raw(bind((), "missing") + query("EXECUTE q") + sync())
+        assert w.result().types == "EZ"
+        assert w.value("EXECUTE q") == "42"
+
+
 def test_explain_execute_and_create_table_as_execute_are_left_to_the_server(make_switching, pg):
     """They are no whole EXECUTE: what they name is looked for on the server as it stands, and nothing else happens."""
     pooler = make_switching(servers=1)

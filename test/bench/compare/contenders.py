@@ -52,7 +52,7 @@ class Contender(pooler.Pooler):
 
 
 class Relay:
-    """Its clients end up at a server's Unix socket."""
+    """A program of this directory whose clients end up at a server's Unix socket."""
 
     def __init__(self, binary, server):
         self.port = free_port()
@@ -74,10 +74,10 @@ class Relay:
 
 
 @contextlib.contextmanager
-def running(bench, who, server, **settings):
-    """The contender of that name; it has port and pid."""
+def running(bench, who, server, relay=None, **settings):
+    """The contender of that name; it has port and pid. relay: which of the programs takes this part, if not the relay."""
     if who == RELAY:
-        contender = Relay(bench.relay, server)
+        contender = Relay(relay or bench.relay, server)
     else:
         contender = Contender(bench.programs[who], server, **settings)
     try:

@@ -1,11 +1,12 @@
 /*
- * Clients that connect, log in without a password, ask once and leave: so many
- * a second as are asked for, as long as standard input is open, and what
- * became of each. One thread, so that a client costs less than it costs the
- * pooler. With a CA they come in TLS 1.3: most resume a session as clients do
- * that come back, the others, "FULL" of a hundred, shake hands in full.
+ * Clients that connect, log in, ask once and leave: so many a second as are
+ * asked for, or with a rate of 0 as many as the pooler serves when there are
+ * always IN_FLIGHT of them; as long as standard input is open, and what became
+ * of each. One thread, so that a client costs less than it costs the pooler.
+ * Given a CA they come in TLS 1.3: most resume a session as clients do that
+ * come back, the others, "full" of a hundred, shake hands in full.
  *
- * usage: connects PORT RATE IN_FLIGHT [CA FULL]
+ * usage: connects [-p PASSWORD] [-c CA] [-f FULL] PORT RATE IN_FLIGHT
  *
  * Prints lines of JSON: {"done", "failed"} while it runs, and at the end what
  * print_result() says. Exit status 0, whatever became of the clients.
@@ -29,6 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "password.h"
+
 #define SECOND 1000000
 #define PATIENCE (60 * SECOND)  /* of one client with everybody else */
 #define BEHIND (SECOND / 2)     /* so much that could not be started is made up for */
@@ -45,6 +48,7 @@ struct client {
 	int64_t began;
 	SSL *tls;       /* NULL: plain, or not yet */
 	bool has_row;   /* the answer to its question */
+	struct password_exchange exchange;
 	size_t n;
 	uint8_t in[4096];
 };
@@ -57,6 +61,7 @@ struct complaint {
 };
 
 static struct sockaddr_in address;
+static const char *password = "";
 static SSL_CTX *context;
 static int64_t rate, full;
 static struct client *clients;
@@ -235,6 +240,17 @@ static bool is_ready(struct client *c)
 }
 
 /* False: the client is gone. */
+static bool prove(struct client *c, const uint8_t *request, size_t n)
+{
+	uint8_t answer[PASSWORD_ANSWER_MAX];
+	int size = password_answer(&c->exchange, "app", password, request, n, answer);
+
+	if (size < 0)
+		fail(c, "authentication");
+	return size == 0 || (size > 0 && say(c, answer, (size_t)size));
+}
+
+/* False: the client is gone. */
 static bool take_message(struct client *c, char type, const uint8_t *body, size_t n)
 {
 	static const uint8_t row[] = {0, 1, 0, 0, 0, 1, '1'};
@@ -249,6 +265,7 @@ static bool take_message(struct client *c, char type, const uint8_t *body, size_
 	case 'Z':
 		return is_ready(c);
 	case 'R':
+		return prove(c, body, n);
 	case 'S':
 	case 'K':
 	case 'N':
@@ -454,6 +471,7 @@ static void start(void)
 	nstarted++;
 	c->phase = CONNECT;
 	c->has_row = false;
+	c->exchange = (struct password_exchange){0};
 	c->n = 0;
 	c->began = now_us();
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -461,6 +479,12 @@ static void start(void)
 		fail_errno(c, errno);
 	else if (epoll_ctl(events, EPOLL_CTL_ADD, c->fd, &watch) != 0)
 		die("epoll_ctl");
+}
+
+static void start_all(void)
+{
+	for (int i = nclients; i < nslots; i++)
+		start();
 }
 
 /* Each has its moment; what is overdue for long is given up, or it would all come at once. */
@@ -585,29 +609,48 @@ static void make_slots(const char *n)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: connects [-p PASSWORD] [-c CA] [-f FULL] PORT RATE IN_FLIGHT\n");
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
+	const char *ca = NULL;
 	int64_t began;
+	int option;
 
-	if (argc != 4 && argc != 6) {
-		fprintf(stderr, "usage: connects PORT RATE IN_FLIGHT [CA FULL]\n");
-		return 2;
+	while ((option = getopt(argc, argv, "p:c:f:")) != -1) {
+		switch (option) {
+		case 'p':
+			password = optarg;
+			break;
+		case 'c':
+			ca = optarg;
+			break;
+		case 'f':
+			full = atoi(optarg);
+			break;
+		default:
+			return usage();
+		}
 	}
-	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])),
+	if (argc - optind != 3)
+		return usage();
+	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[optind])),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	rate = atoi(argv[2]);
-	make_slots(argv[3]);
-	if (argc == 6) {
-		make_context(argv[4]);
-		full = atoi(argv[5]);
-	}
+	rate = atoi(argv[optind + 1]);
+	make_slots(argv[optind + 2]);
+	if (ca != NULL)
+		make_context(ca);
 	/* OpenSSL writes to whoever has left. */
 	signal(SIGPIPE, SIG_IGN);
 	setlinebuf(stdout);
 	watch_input();
 	began = now_us();
 	do
-		start_due();
+		rate > 0 ? start_due() : start_all();
 	while (!take_turn());
 	epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
 	while (nclients > 0)

@@ -12,7 +12,7 @@ import tempfile
 
 import psycopg
 
-from .system import as_account, children, cpu, eventually, free_port, give_away, peak_rss, rss, stop_process
+from .system import PATIENCE, as_account, children, cpu, eventually, free_port, give_away, peak_rss, rss, stop_process
 from .wire import Wire, query
 
 PROGRAM = os.path.abspath(os.environ.get(
@@ -20,8 +20,10 @@ PROGRAM = os.path.abspath(os.environ.get(
 
 
 def has_sanitizers():
+    """Or valgrind, by test/valgrind-integration: memory and instructions are not only the program's own."""
     with open(PROGRAM, "rb") as f:
-        return b"__asan_init" in f.read()
+        program = f.read()
+    return b"__asan_init" in program or b"exec valgrind" in program
 
 
 def is_pgbouncer():
@@ -157,7 +159,7 @@ class Pooler:
 
     def run(self, *args, timeout=30):
         """Runs the program to its end, for what it says and its exit status."""
-        return subprocess.run([self.program, *args], capture_output=True, text=True, timeout=timeout,
+        return subprocess.run([self.program, *args], capture_output=True, text=True, timeout=timeout * PATIENCE,
                               cwd=self.directory, env=self.environment(), stdin=subprocess.DEVNULL, **as_account())
 
     def run_under(self, *command):
@@ -227,7 +229,7 @@ class Pooler:
         self.process.send_signal(sig)
 
     def wait_exit(self, timeout=30):
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
     def check_log(self):
         for line in self.log().splitlines():

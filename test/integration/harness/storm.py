@@ -8,7 +8,7 @@ import threading
 
 from .system import eventually, run
 
-SOURCE = os.path.join(os.path.dirname(__file__), "..", "c", "connects.c")
+SOURCES = [os.path.join(os.path.dirname(__file__), "..", "c", name) for name in ("connects.c", "password.c")]
 
 # Of a hundred clients, those that cannot resume a TLS session.
 FULL_HANDSHAKES = 20
@@ -20,7 +20,7 @@ IN_FLIGHT = 500
 def build(directory):
     """The program's path."""
     binary = os.path.join(directory, "connects")
-    done = run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, SOURCE,
+    done = run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-o", binary, *SOURCES,
                 "-lssl", "-lcrypto"])
     assert done.returncode == 0, done.stderr
     return binary
@@ -29,14 +29,13 @@ def build(directory):
 class Storm:
     """
     From the beginning of the with block to its end, `rate` connections a second, or as many as the machine allows;
-    with TLS, when there is a CA to check the pooler by. `done` are those that were served so far, `result` what
-    became of all of them.
+    with a rate of 0 always `in_flight` at once. With TLS, when there is a CA to check the pooler by. `done` are those
+    that were served so far, `result` what became of all of them.
     """
 
-    def __init__(self, binary, port, ca=None, rate=1000):
-        self.command = [binary, str(port), str(rate), str(IN_FLIGHT)]
-        if ca is not None:
-            self.command += [ca.cert, str(FULL_HANDSHAKES)]
+    def __init__(self, binary, port, ca=None, rate=1000, in_flight=IN_FLIGHT, full=FULL_HANDSHAKES, password=""):
+        tls = ["-c", ca.cert, "-f", str(full)] if ca is not None else []
+        self.command = [binary, "-p", password, *tls, str(port), str(rate), str(in_flight)]
         self.result = {"done": 0, "failed": 0}
 
     @property

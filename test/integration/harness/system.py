@@ -9,6 +9,9 @@ import socket
 import subprocess
 import time
 
+# How many times as long as usual is waited before something counts as hanging: more under a tool that slows down.
+PATIENCE = float(os.environ.get("PGSLUICE_PATIENCE", 1))
+
 
 def account():
     """The account that PostgreSQL and the pooler run as: both refuse to run as root."""
@@ -54,13 +57,13 @@ def is_free(address, port):
 
 def eventually(condition, what="condition", timeout=30, every=0.05):
     """Waits for condition() to be true and returns its value; the timeout only guards against hanging."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout} s: {what}")
+            raise AssertionError(f"not within {timeout * PATIENCE:g} s: {what}")
         time.sleep(every)
 
 
@@ -117,7 +120,7 @@ def sockets_of(pid):
 
 def run(command, timeout=120, **kwargs):
     """A finished process with its output as text; its exit status is the caller's to look at."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **kwargs)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout * PATIENCE, **kwargs)
 
 
 def stop_process(process, sig=signal.SIGTERM, timeout=20):
@@ -125,7 +128,7 @@ def stop_process(process, sig=signal.SIGTERM, timeout=20):
     if process.poll() is None:
         process.send_signal(sig)
         try:
-            process.wait(timeout)
+            process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

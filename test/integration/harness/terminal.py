@@ -13,7 +13,7 @@ import time
 
 import pyte
 
-from .system import stop_process
+from .system import PATIENCE, stop_process
 
 KEYS = {"left": "\x1bOD", "right": "\x1bOC", "up": "\x1bOA", "down": "\x1bOB", "tab": "\t", "enter": "\r",
         "escape": "\x1b", "rubout": "\x7f"}
@@ -74,11 +74,11 @@ class Terminal:
 
     def wait(self, condition, what, timeout=30):
         """Until the screen is so; the timeout only guards against hanging."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while not (value := condition()):
             if not self.read(0.1) and self.process.poll() is not None:
                 break
-            assert time.monotonic() < end, f"not within {timeout} s: {what}\n{self.text}"
+            assert time.monotonic() < end, f"not within {timeout * PATIENCE:g} s: {what}\n{self.text}"
         value = value or condition()
         assert value, f"ended with {self.process.returncode}, not: {what}\n{self.text}"
         return value
@@ -91,10 +91,10 @@ class Terminal:
 
     def wait_exit(self, timeout=30):
         """The exit status."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while self.process.poll() is None:
             self.read(0.05)
-            assert time.monotonic() < end, f"still running after {timeout} s\n{self.text}"
+            assert time.monotonic() < end, f"still running after {timeout * PATIENCE:g} s\n{self.text}"
         while self.read(0):
             continue
         return self.process.returncode

@@ -14,6 +14,8 @@ import socket
 import struct
 import threading
 
+from .system import PATIENCE
+
 Message = collections.namedtuple("Message", "type body")
 Column = collections.namedtuple("Column", "name oid size format")
 
@@ -256,7 +258,7 @@ class Wire(Stream):
     def __init__(self, address, timeout=30, source=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         sock = socket.socket(family)
-        sock.settimeout(timeout)
+        sock.settimeout(timeout * PATIENCE)
         if source is not None:
             sock.bind((source, 0))
         sock.connect(address)

@@ -108,6 +108,19 @@ static void assert_error(const struct client_auth *a, const char *sqlstate, cons
 	assert_string_equal(client_auth_error(a)->text, text);
 }
 
+static void only_those_who_are_let_in_unasked_need_no_exchange(void **state)
+{
+	const struct userlist_entry known = {.name = "app", .secret = ""};
+
+	(void)state;
+	assert_true(client_auth_asks_nothing(AUTH_TYPE_ANY, NULL));
+	assert_true(client_auth_asks_nothing(AUTH_TYPE_TRUST, &known));
+	assert_false(client_auth_asks_nothing(AUTH_TYPE_TRUST, NULL));
+	assert_false(client_auth_asks_nothing(AUTH_TYPE_PLAIN, &known));
+	assert_false(client_auth_asks_nothing(AUTH_TYPE_MD5, &known));
+	assert_false(client_auth_asks_nothing(AUTH_TYPE_SCRAM_SHA_256, &known));
+}
+
 static void any_and_trust_ask_nothing(void **state)
 {
 	struct client_auth *a = login(AUTH_TYPE_ANY, NULL, SECRET_PLAIN);
@@ -601,6 +614,7 @@ static void the_mock_is_what_most_users_have(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(only_those_who_are_let_in_unasked_need_no_exchange),
 		TEST(any_and_trust_ask_nothing),
 		TEST(plain_checks_every_kind_of_secret),
 		TEST(only_right_passwords_enter_the_cache),

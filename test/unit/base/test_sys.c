@@ -153,6 +153,22 @@ static void memory_that_is_taken_and_touched_counts(void **state)
 	free(p);
 }
 
+static void zeroed_memory_is_zero_though_it_held_something_before(void **state)
+{
+	enum { SIZE = 200 };
+	uint8_t *p = malloc(SIZE);
+
+	(void)state;
+	assert_non_null(p);
+	memset(p, 1, SIZE);
+	free(p);
+	p = sys_zeroed(SIZE);
+	assert_non_null(p);
+	for (size_t i = 0; i < SIZE; i++)
+		assert_int_equal(p[i], 0);
+	free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +177,7 @@ int main(void)
 		cmocka_unit_test(no_bytes_are_given_out_twice_however_many_are_asked_for),
 		cmocka_unit_test(a_child_process_has_bytes_of_its_own),
 		cmocka_unit_test(wiped_memory_is_zero),
+		cmocka_unit_test(zeroed_memory_is_zero_though_it_held_something_before),
 		cmocka_unit_test(the_limit_of_files_is_raised_as_far_as_it_goes),
 		cmocka_unit_test(the_limit_of_files_is_never_lowered),
 		cmocka_unit_test(core_dumps_need_to_be_allowed),
