@@ -260,7 +260,7 @@ static bool pass_messages(struct client *c, struct request_pass *pass)
 		case STOP:
 			return true;
 		case TAKEN:
-			/* Of what was put in its place, the client's own bytes may be a part. */
+			/* If only its head was rewritten, the body passes as it is. */
 			pass_body(c, pass);
 			break;
 		case GO_ON:
