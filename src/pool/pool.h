@@ -249,8 +249,8 @@ struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_serv
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
 
 /*
- * Clients hold as many servers as it may have, and there is no reserve: seen at a glance that one more who waits changes
- * nothing.
+ * Clients hold as many servers as it may have, and there is no reserve: it is seen at a glance that one more who waits
+ * changes nothing.
  */
 static inline bool pool_is_busy(const struct pool *pool)
 {
