@@ -423,12 +423,18 @@ def test_nobody_notices_a_rolling_restart_with_so_reuseport(make_pooler, certs, 
     settings = {"so_reuseport": 1, "max_client_conn": 2000, "listen_backlog": 1024, "shutdown_mode": mode,
                 "shutdown_delay": 0, "shutdown_pace": 20, **certs.for_clients()}
     poolers = [make_pooler(**settings)]
-    poolers.append(make_pooler(**{**settings, "listen_port": poolers[0].port}))
+
+    def start_another():
+        poolers.append(make_pooler(**{**settings, "listen_port": poolers[0].port}))
+        # That the port answers does not say that this one does.
+        poolers[-1].wait_log("process up")
+
+    start_another()
     with storm(poolers[0].port) as clients:
         for i in range(2):
             with clients.going_on():
                 # Those who are being served at that moment are, and nobody else comes.
                 poolers[i].signal(signal.SIGTERM)
                 assert poolers[i].wait_exit(60) == 0
-                poolers.append(make_pooler(**{**settings, "listen_port": poolers[0].port}))
+                start_another()
     clients.assert_nobody_noticed()

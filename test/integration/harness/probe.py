@@ -4,13 +4,17 @@ import contextlib
 import multiprocessing
 import time
 
+from .system import PATIENCE
 from .wire import Wire, query
 
 fork = multiprocessing.get_context("fork")
 
 
 def _ask(address, login, pipe):
-    """Until the other end is closed: the moments at which answers were there. An error ends it and is told instead."""
+    """
+    Tells of its first answer, and at the word from the other end the moments of all of them. An error ends it and is
+    told instead.
+    """
     with Wire(address, timeout=60).login(*login) as w:
         moments = []
         while True:
@@ -20,6 +24,8 @@ def _ask(address, login, pipe):
                 pipe.send(result.error or "closed")
                 return
             moments.append(time.monotonic())
+            if len(moments) == 1:
+                pipe.send("asks")
             if pipe.poll():
                 pipe.recv()
                 pipe.send(moments)
@@ -41,6 +47,7 @@ class Probe:
         self.pipe, theirs = fork.Pipe()
         self.process = fork.Process(target=_ask, args=(self.address, self.login, theirs), daemon=True)
         self.process.start()
+        assert self._hear() == "asks", "it is not answered when all is calm"
         with self.phase("calm"):
             time.sleep(0.5)
         return self
@@ -57,11 +64,14 @@ class Probe:
         yield
         self.phases[name] = (begin, time.monotonic())
 
+    def _hear(self):
+        assert self.pipe.poll(60 * PATIENCE), "the client that was logged in gets no answers"
+        return self.pipe.recv()
+
     def _finish(self):
         if self.process.is_alive():
             self.pipe.send("enough")
-        assert self.pipe.poll(60), "the client that was logged in gets no answers"
-        moments = self.pipe.recv()
+        moments = self._hear()
         assert isinstance(moments, list), moments
         self.moments = moments
 
