@@ -59,29 +59,42 @@ static struct watch *find_watch(struct dns_channel *c, int fd, struct watch ***l
 	return *p;
 }
 
+/*
+ * c-ares has made a socket. One that there is no memory to watch must not be: its answers would not be heard, and the
+ * question would be given up only after a minute. Refused, it is no way to the server, and the question fails at once.
+ */
+static int on_new_socket(int fd, int type, void *arg)
+{
+	struct dns_channel *c = arg;
+	struct watch **link, *w = find_watch(c, fd, &link);
+
+	(void)type;
+	if (w != NULL)
+		return 0;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return -1;
+	w->channel = c;
+	ev_io_init(&w->io, on_socket, fd, EV_NONE);
+	*link = w;
+	return 0;
+}
+
 /* c-ares tells which sockets it wants watched; neither direction means it is about to close one. */
 static void on_socket_state(void *arg, int fd, int readable, int writable)
 {
 	struct dns_channel *c = arg;
 	struct watch **link, *w = find_watch(c, fd, &link);
 
-	if (w != NULL)
-		ev_io_stop(c->loop->ev, &w->io);
+	if (w == NULL)
+		return;
+	ev_io_stop(c->loop->ev, &w->io);
 	if (!readable && !writable) {
-		if (w != NULL)
-			*link = w->next;
+		*link = w->next;
 		free(w);
 		return;
 	}
-	if (w == NULL) {
-		w = calloc(1, sizeof(*w));
-		if (w == NULL)
-			return;
-		w->channel = c;
-		w->next = c->watches;
-		c->watches = w;
-	}
-	ev_io_init(&w->io, on_socket, fd, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+	ev_io_set(&w->io, fd, (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
 	ev_io_start(c->loop->ev, &w->io);
 }
 
@@ -124,6 +137,7 @@ struct dns_channel *dns_channel_new(struct loop *loop, const char *resolv_conf, 
 		free(c);
 		return NULL;
 	}
+	ares_set_socket_callback(c->ares, on_new_socket, c);
 	return c;
 }
 

@@ -107,12 +107,13 @@ static void end_turn(struct loop *loop)
 static void turn(EV_P)
 {
 	struct loop *ours = ev_userdata(loop);
+	unsigned now = ev_iteration(loop);
 
-	if (ours->turn == ev_iteration(loop)) {
+	if (ours->turn == now) {
 		ev_invoke_pending(loop);
 		return;
 	}
-	ours->turn = ev_iteration(loop);
+	ours->turn = now;
 	clock_turn();
 	call_line(ours);
 	ev_invoke_pending(loop);

@@ -248,6 +248,16 @@ struct pool_client *pool_serve(struct pool *pool, uint64_t now, struct pool_serv
  */
 bool pool_wants_server(const struct pool *pool, uint64_t now, bool *reserve);
 
+/*
+ * Clients hold as many servers as it may have, and there is no reserve: it is seen at a glance that one more who waits
+ * changes nothing.
+ */
+static inline bool pool_is_busy(const struct pool *pool)
+{
+	return pool->settings.size != 0 && pool->nservers[POOL_SERVER_ACTIVE] >= pool->settings.size &&
+	       pool->settings.reserve_size == 0 && pool->nretiring == 0;
+}
+
 /* More servers than it may have, the reserve included: its size has been lowered. */
 bool pool_is_over_size(const struct pool *pool);
 

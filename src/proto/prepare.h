@@ -27,7 +27,7 @@ struct prepare_head {
  */
 enum peek prepare_read(const struct msg *m, struct prepare_head *h);
 
-/* Whether a Parse is seen to give its statement no name, or a Bind to bind the unnamed statement to the unnamed portal. */
+/* Whether a Parse is seen to name no statement, or a Bind to bind the unnamed statement to the unnamed portal. */
 static inline bool prepare_is_unnamed(const struct msg *m)
 {
 	if (m->type == 'P')

@@ -43,7 +43,8 @@ static const uint8_t *base64_values(void)
 static bool base64_decode_group(const char p[4], uint8_t out[3])
 {
 	const uint8_t *values = base64_values();
-	uint8_t a = values[(uint8_t)p[0]], b = values[(uint8_t)p[1]], c = values[(uint8_t)p[2]], d = values[(uint8_t)p[3]];
+	uint8_t a = values[(uint8_t)p[0]], b = values[(uint8_t)p[1]], c = values[(uint8_t)p[2]],
+		d = values[(uint8_t)p[3]];
 
 	out[0] = (uint8_t)(a << 2 | b >> 4);
 	out[1] = (uint8_t)(b << 4 | c >> 2);
@@ -54,10 +55,12 @@ static bool base64_decode_group(const char p[4], uint8_t out[3])
 /* A padded group, of n bytes. Any digit does where the padding is. */
 static bool base64_decode_end(const char p[4], size_t n, uint8_t *out)
 {
-	const char group[] = {p[0], p[1], n == 2 ? p[2] : 'A', 'A'};
+	char group[] = {'A', 'A', 'A', 'A'};
 	uint8_t bytes[3];
-	bool ok = base64_decode_group(group, bytes);
+	bool ok;
 
+	memcpy(group, p, n + 1);
+	ok = base64_decode_group(group, bytes);
 	memcpy(out, bytes, n);
 	return ok;
 }

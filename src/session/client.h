@@ -34,26 +34,19 @@ enum client_state {
 
 struct client_login;
 
+/* What each query looks at comes first, so that it is in few lines of the cache, of which clients have many. */
 struct client {
 	struct conn conn;                /* first: a conn's callbacks cast */
 	struct pool_client waiter;
-	struct deadline deadline;        /* login, later waiting for a server */
 	struct hub *hub;
-	struct database *database;       /* NULL on the console and before login */
-	struct user *user;               /* who logged in, not a forced user */
 	struct server *server;           /* while ACTIVE */
-	struct client_login *login;      /* until logged in */
-	struct prepared_client *prepared; /* NULL: it has prepared nothing that follows it (session/prepared.h) */
+	struct user *user;               /* who logged in, not a forced user */
+	struct deadline deadline;        /* login, later waiting for a server */
 	struct paramset *params;
-	uint64_t id;
+	struct prepared_client *prepared; /* NULL: it has prepared nothing that follows it (session/prepared.h) */
 	uint64_t unnamed;                /* which its unnamed statement is, among those of all clients; 0: it has none */
-	uint64_t connected_at, request_at;
-	union {
-		uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h; 0 until it has one */
-		struct cancel_request *asked; /* CANCEL: what it waits for */
-	};
+	uint64_t request_at;
 	uint32_t remain;                 /* bytes of the current message that are still to come */
-	struct addr peer;
 	uint8_t state;                   /* enum client_state; written by client_enter() alone */
 	uint8_t replication;             /* enum replication: what it asked for */
 	uint8_t nrequests;               /* for encryption, so far */
@@ -69,6 +62,15 @@ struct client {
 	bool is_held_back : 1;           /* one of hub->hang_ups */
 	bool has_hung_up : 1;            /* though it is not read to its end yet */
 	uint8_t own_end;                 /* the address it has connected to, in hub->own_ends; 0: it is not there */
+	struct addr peer;
+	struct database *database;       /* NULL on the console and before login */
+	struct client_login *login;      /* until logged in */
+	uint64_t id;
+	uint64_t connected_at;
+	union {
+		uint8_t cancel_key[CANCEL_KEY_SHORT]; /* see session/cancel_key.h; 0 until it has one */
+		struct cancel_request *asked; /* CANCEL: what it waits for */
+	};
 };
 
 /* Takes over an accepted socket. */

@@ -74,7 +74,7 @@ static bool acquire(struct client *c)
 	case POOL_QUEUED:
 		client_enter(c, CLIENT_WAITING);
 		/* A pool that waits for something itself waits for it with one client more, too. */
-		if (pool->blocked_in == NULL || pool->nwaiting == 1)
+		if (!pool_is_busy(pool) && (pool->blocked_in == NULL || pool->nwaiting == 1))
 			pool_session_fill(pool);
 		return false;
 	}
@@ -260,7 +260,7 @@ static bool pass_messages(struct client *c, struct request_pass *pass)
 		case STOP:
 			return true;
 		case TAKEN:
-			/* Of what was put in its place, the client's own bytes may be a part. */
+			/* If only its head was rewritten, the body passes as it is. */
 			pass_body(c, pass);
 			break;
 		case GO_ON:

@@ -109,7 +109,8 @@ static inline bool prepared_binds_own_unnamed(const struct client *c, const stru
 {
 	const struct prepared_server *ps = c->server->prepared;
 
-	return prepare_is_unnamed(m) && c->prepared == NULL && ps != NULL && c->unnamed != 0 && ps->unnamed == c->unnamed && !stmt_ops_is_unnamed_uncertain(&ps->ops) &&
+	return prepare_is_unnamed(m) && c->prepared == NULL && ps != NULL && c->unnamed != 0 &&
+	       ps->unnamed == c->unnamed && !stmt_ops_is_unnamed_uncertain(&ps->ops) &&
 	       !stmt_ops_has_earlier_changes(&ps->ops);
 }
 
@@ -131,7 +132,10 @@ static inline bool prepared_is_foreign(const struct client *c, const struct msg 
 	}
 }
 
-/* A message of a tracked client that has a server, and is not foreign, before it is noted as sent. It starts at pass->pos. */
+/*
+ * A message that is not foreign, of a tracked client that has a server, before it is noted as sent. It starts at
+ * pass->pos.
+ */
 enum prepared_verdict prepared_request(struct client *c, const struct msg *m, struct request_pass *pass);
 
 /* For the next: a Sync or a simple query. */

@@ -313,7 +313,10 @@ static inline bool matters_to_prepared(const struct server *s, const struct msg 
 	return s->prepared != NULL && s->client != NULL && !means_nothing_to_prepared(s->prepared, m);
 }
 
-/* What most messages are: rows and the like, and steps on which nothing hangs. `steps`: of those, which these are. */
+/*
+ * What most messages are: rows and the like, and steps on which nothing hangs. Such a step is ticked off. For a server
+ * whose prepared statements, if it `has_statements`, are quiet.
+ */
 static inline bool is_plain(struct server *s, const struct msg *m, bool has_statements)
 {
 	switch (server_rule(m->type)) {

@@ -111,6 +111,12 @@ def hand_overs(pooler):
     return pooler.log().count("closing because: given up") + evictions(pooler)
 
 
+def patience(pools, per_second):
+    """Seconds that a client may wait: five, or five rounds in which all pools have a turn; so many turns end a second.
+    On a busy machine they are longer, by the logins that begin them."""
+    return 5 * max(1, len(pools) / per_second)
+
+
 def most_backends(pg, seconds, condition="true"):
     """
     The most client backends there were at a time. One that the pooler has sent away needs a moment to go while
@@ -1022,7 +1028,7 @@ def test_equal_pools_share_a_limit_equally(make_pooler, roles, cap, order):
         longest = max(load.longest.values())
     assert ratio(shares) <= 1.10, shares
     assert per_second <= 20
-    assert longest < 5
+    assert longest < patience(pools, per_second)
 
 
 @pytest.mark.parametrize("cap, most", [("max_db_connections", 1), ("max_user_connections", 2),
@@ -1040,13 +1046,14 @@ def test_few_places_are_shared_by_turns(make_pooler, roles, cap, most):
         longest = max(load.longest.values())
     assert ratio(shares) <= enough, shares
     assert per_second <= 20
-    assert longest < 5
+    assert longest < patience(pools, per_second)
 
 
 def test_many_pools_share_few_places(make_pooler):
     names = [f"db{i:02}" for i in range(15)]
     pooler = make_shared(make_pooler, "max_server_connections", 4, names=names)
-    with load_on(pooler, [(name, "app") for name in names], 8) as load:
+    pools = [(name, "app") for name in names]
+    with load_on(pooler, pools, 8) as load:
         time.sleep(2)
         before, began_at = hand_overs(pooler), time.monotonic()
         shares = fairest(load, 12, 1.3)
@@ -1055,7 +1062,7 @@ def test_many_pools_share_few_places(make_pooler):
     assert min(shares.values()) > 0, shares
     assert ratio(shares) <= 1.3, shares
     assert per_second <= 40
-    assert longest < 5
+    assert longest < patience(pools, per_second)
 
 
 def test_pools_of_unequal_appetite_share_equally(make_pooler, roles):
@@ -1108,14 +1115,15 @@ def test_servers_that_nobody_else_wanted_are_no_debt(make_pooler, roles, most):
     pooler = make_shared(make_pooler, "max_server_connections", most)
     first, *others = pools_under("max_server_connections")
     open_servers(pooler, most, *first)
-    time.sleep(5)
+    time.sleep(6)
     load = Load()
     for pool in others[:most]:
         load.add(pooler, 5, *pool)
     with load:
         time.sleep(1)
         load.add(pooler, 5, *first)
-        shares = load.shares(3)
+        # Six seconds that it had to make up for would still show after three spans.
+        shares = fairest(load, 2.5, 2)
     assert ratio(shares) <= 2, shares
 
 

@@ -67,7 +67,9 @@ class Life:
             "*": {"host": "127.0.0.1", "port": pg.port, "dbname": "app", "user": "app"}})
         s.pooler.settings.update(server_login_retry=0.1, stats_period=60, server_tls_sslmode="prefer",
                                  max_prepared_statements=5, auth_query_ttl=0, log_min_duration=0, query_wait_notify=0,
-                                 default_pool_size=2, autodb_idle_timeout=1)
+                                 default_pool_size=2, autodb_idle_timeout=1,
+                                 # Nobody is there, and says so at once: no test waits for a name server elsewhere.
+                                 resolv_conf=s.pooler.write_file("resolv.conf", "nameserver 127.77.0.255\n"))
         self.change_configuration()
         self.memory = FailingMalloc(s.pooler)
         stack.callback(self.memory.close)
@@ -514,6 +516,33 @@ def test_a_pooler_goes_on_whatever_it_has_no_memory_for(life, is_long, way):
     for part in PARTS:
         step = 1 if is_long else STEP
         go_through(life, part, random.randrange(step), step, **WAYS[way])
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("way", [way for way in WAYS if "own_only" in WAYS[way]])
+def test_who_needs_a_name_to_be_looked_up_is_served_or_told(make_pooler, pg, names, tmp_path, way, is_known):
+    """Each time another name, of which nothing is known yet. The look-up's own timeout, and that of the login at the
+    server, are longer than clients have patience here: nobody waits for an answer that is not listened for."""
+    hosts = [f"db{n}.pgsluice.test" for n in range(18)]
+    names.names.update({host: ["127.0.0.1"] for host in hosts if is_known})
+    databases = {host: {"host": host, "port": pg.port, "dbname": "app"} for host in hosts}
+    pooler = make_pooler(start=False, databases=databases,
+                         resolv_conf=names.write_conf(tmp_path / "resolv.conf", timeout=120),
+                         dns_nxdomain_ttl=0, server_connect_timeout=120, server_login_retry=0.2)
+
+    def is_let_in(host):
+        with pooler.raw(timeout=20) as w:
+            return w.try_login("app", host) is None
+
+    with contextlib.closing(FailingMalloc(pooler)) as memory:
+        pooler.start()
+        for first, host in enumerate(hosts):
+            print(first, end=", ")
+            memory.begin(first, **WAYS[way])
+            with contextlib.suppress(*ENDS):
+                is_let_in(host)
+            memory.end()
+            eventually(lambda: is_let_in(host) == is_known and host in names.asked, "the next one is served or told")
 
 
 def test_a_young_pooler_goes_on_whatever_it_has_no_memory_for(life, is_long):

@@ -100,6 +100,34 @@ static void an_idle_server_is_granted_at_once(void **state)
 	assert_int_equal(pool.nwaiting, 0);
 }
 
+/* One who waits is served by those who have the servers now, and by nobody else. */
+static void a_pool_whose_clients_hold_all_that_it_may_have_is_busy(void **state)
+{
+	(void)state;
+	have_active(5);
+	assert_true(pool_is_busy(&pool));
+	assert_int_equal(acquire(0, NOW), POOL_QUEUED);
+	assert_false(wants(NOW));
+	assert_int_equal(pool_wakes_at(&pool, NOW), 0);
+	pool.settings.size = 6;
+	assert_false(pool_is_busy(&pool));
+	assert_true(wants(NOW));
+	pool.settings.size = 0;
+	assert_false(pool_is_busy(&pool));
+}
+
+static void a_pool_with_a_reserve_or_an_idle_server_is_not_busy(void **state)
+{
+	(void)state;
+	have_active(5);
+	pool.settings.reserve_size = 1;
+	assert_false(pool_is_busy(&pool));
+	pool.settings.reserve_size = 0;
+	assert_true(pool_is_busy(&pool));
+	pool_release(&servers[0], NOW);
+	assert_false(pool_is_busy(&pool));
+}
+
 static void without_an_idle_server_the_client_waits(void **state)
 {
 	(void)state;
@@ -1064,6 +1092,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_idle_server_is_granted_at_once),
+		TEST(a_pool_whose_clients_hold_all_that_it_may_have_is_busy),
+		TEST(a_pool_with_a_reserve_or_an_idle_server_is_not_busy),
 		TEST(without_an_idle_server_the_client_waits),
 		TEST(who_is_served_at_once_is_a_hit_and_who_waits_is_a_miss),
 		TEST(a_pool_that_has_never_served_has_no_histograms),

@@ -87,6 +87,41 @@ static void a_verifier_is_made_from_a_password(void **state)
 	assert_false(scram_keys_same_salt(&k, SLICE_LIT("salt"), 4096));
 }
 
+static void a_salt_of_any_length_reads_and_prints_the_same(void **state)
+{
+	const char *const salts[] = {"/w==", "/+8=", "/+8A", "AAECAwQFBgcICQ=="};
+	const char *keys = strchr(strchr(VERIFIER, ':'), '$');
+	char text[256];
+	struct scram_keys k;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(salts) / sizeof(salts[0]); i++) {
+		snprintf(text, sizeof(text), "SCRAM-SHA-256$4096:%s%s", salts[i], keys);
+		assert_true(scram_verifier_parse(slice_of(text), &k));
+		strbuf_reset(&out);
+		scram_verifier_print(&k, &out);
+		assert_string_equal(out.p, text);
+	}
+}
+
+static void a_verifier_with_a_character_that_does_not_belong_there_does_not_read(void **state)
+{
+	const char strangers[] = {'*', ' ', '=', '\x80', '\0'};
+	char text[] = VERIFIER;
+	struct scram_keys k;
+
+	(void)state;
+	for (size_t at = sizeof("SCRAM-SHA-256$4096:") - 1; at < sizeof(text) - 1; at++) {
+		char right = text[at];
+
+		for (size_t i = 0; i < sizeof(strangers); i++) {
+			text[at] = strangers[i];
+			assert_int_equal(scram_verifier_parse((struct slice){text, sizeof(text) - 1}, &k), right == strangers[i]);
+		}
+		text[at] = right;
+	}
+}
+
 static void no_truncation_of_a_verifier_reads(void **state)
 {
 	struct scram_keys k;
@@ -568,6 +603,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_verifier_reads_and_prints_the_same),
 		TEST(a_verifier_is_made_from_a_password),
+		TEST(a_salt_of_any_length_reads_and_prints_the_same),
+		TEST(a_verifier_with_a_character_that_does_not_belong_there_does_not_read),
 		TEST(no_truncation_of_a_verifier_reads),
 		TEST(passwords_are_prepared),
 		TEST(what_cannot_be_prepared_is_taken_raw),
