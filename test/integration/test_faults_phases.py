@@ -8,6 +8,7 @@ another pool of the same host notices nothing. And nothing is left behind.
 import collections
 import contextlib
 import os
+import secrets
 import signal
 import threading
 import time
@@ -261,11 +262,13 @@ def copied_to(w, line):
 
 @phase(lost=CRASHED, silent=TOO_LONG)
 def copy_in(case):
+    """What the server has not heard of is not there. Once it hears the rest after all, when the client has gone, it may be."""
     w = case.client()
-    case.strike_at(TO_SERVER, b"here\n")
-    result = copied_to(w, b"here\n")
+    line = secrets.token_hex(8)
+    case.strike_at(TO_SERVER, line.encode())
+    result = copied_to(w, f"{line}\n".encode())
+    assert case.pg.value(f"SELECT count(*) FROM faults WHERE line = '{line}'", "app") == 0
     case.mend()
-    assert case.pg.value("SELECT count(*) FROM faults", "app") == 0
     return outcome(w, result)
 
 
